@@ -1,0 +1,129 @@
+//! A submission at the door: checked, recognised, and put behind what waits.
+
+use std::sync::atomic::Ordering;
+
+use batchd_frame::planted::{Planted, is_planted};
+
+use super::incoming::{Ack, Begun, Incoming, Refusal};
+use super::slots::Slot;
+use super::state::Queue;
+use crate::spool::kept::Known;
+
+impl<T> Queue<T> {
+    /// Takes a submission into the next group. `ticket` is answered by a later [`complete`](Self::complete),
+    /// unless the answer is [`Begun::Known`] or a refusal.
+    ///
+    /// # Errors
+    /// [`Refusal`]; nothing of the submission is kept.
+    pub fn begin(&mut self, incoming: &Incoming<'_>, ticket: T) -> Result<Begun, Refusal> {
+        if self.stopped {
+            return Err(Refusal::Stopped);
+        }
+        let mut skip = 0;
+        let id = incoming.view.submission();
+        if let Some(id) = id {
+            if let Some(number) = self.under_way.get(&id)
+                && let Some(slot) = self.slots.get_mut(*number)
+            {
+                if slot.ack < incoming.ack {
+                    return Err(Refusal::UnderWay);
+                }
+                slot.repeats.push(ticket);
+                return Ok(Begun::Waiting);
+            }
+            match self.kept.look_up(id) {
+                Known::Whole => return Ok(self.begin_known(incoming.ack, ticket)),
+                Known::Partly(items) => skip = items.min(incoming.view.count().saturating_sub(1)),
+                Known::New => {}
+            }
+        }
+        if incoming.view.count() == 0 {
+            return Ok(self.begin_known(incoming.ack, ticket));
+        }
+        self.check_limits(incoming)?;
+        if is_planted(Planted::AckBeforeAppend) {
+            self.queue_frames(incoming, None, skip)?;
+            return Ok(Begun::Known);
+        }
+        self.queue_frames(incoming, Some(ticket), skip)?;
+        Ok(Begun::Waiting)
+    }
+
+    fn queue_frames(
+        &mut self,
+        incoming: &Incoming<'_>,
+        ticket: Option<T>,
+        skip: u32,
+    ) -> Result<(), Refusal> {
+        let lane_number = self.lanes.number(incoming.key)?;
+        let id = incoming.view.submission();
+        let number = self.slots.insert(Slot {
+            ticket,
+            repeats: Vec::new(),
+            id,
+            ack: incoming.ack,
+            frames_left: 1,
+            failed: None,
+        });
+        if let Some(id) = id {
+            self.under_way.insert(id, number);
+        }
+        self.pending_bytes += incoming.body.len();
+        if let Some(lane) = self.lanes.get_mut(lane_number) {
+            if lane.pending.is_empty() {
+                self.dirty.push_back(lane_number);
+            }
+            lane.pending.push(incoming, number, skip);
+        }
+        Ok(())
+    }
+
+    fn check_limits(&self, incoming: &Incoming<'_>) -> Result<(), Refusal> {
+        let policy = &self.options.policy;
+        let max = policy.bytes_bound();
+        if incoming.view.item_bytes() > max
+            && let Some(item) = incoming.view.items().find(|item| item.len() as u64 > max)
+        {
+            return Err(Refusal::ItemOverMaxBytes {
+                bytes: item.len() as u64,
+                max,
+            });
+        }
+        // A part takes all that fits, so two neighbours together hold more than one bound.
+        let parts = u64::from(incoming.view.count() / policy.max_items.unwrap_or(u32::MAX).max(1))
+            + 2 * (incoming.view.item_bytes() / max.max(1));
+        if parts > u64::from(u16::MAX) - 2 {
+            return Err(Refusal::TooManyParts);
+        }
+        if incoming.key.len() > batchd_frame::ids::KEY_BYTES_MAX {
+            return Err(batchd_frame::NameError::Key(incoming.key.len()).into());
+        }
+        let used = self.options.spool_bytes.load(Ordering::Relaxed);
+        let max = self.options.spool_bytes_max;
+        if used.saturating_add(incoming.view.item_bytes()) > max {
+            return Err(Refusal::SpoolFull { used, max });
+        }
+        Ok(())
+    }
+
+    /// All of it is there. Only where it is not known synced and that is asked for, the answer waits for a sync.
+    fn begin_known(&mut self, ack: Ack, ticket: T) -> Begun {
+        let unsynced = self.in_flight
+            || self.closed_unsynced()
+            || self.lanes.iter().any(|l| l.unsynced_since.is_some());
+        if ack < Ack::Synced || !unsynced {
+            return Begun::Known;
+        }
+        let slot = Slot {
+            ticket: Some(ticket),
+            repeats: Vec::new(),
+            id: None,
+            ack,
+            frames_left: 0,
+            failed: None,
+        };
+        let number = self.slots.insert(slot);
+        self.barriers.push(number);
+        Begun::Waiting
+    }
+}

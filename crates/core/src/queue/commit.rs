@@ -1,0 +1,296 @@
+//! The commit: whoever comes first leads it for all that wait.
+//!
+//! No thread stands between a submission and the disk. The caller that finds no group under way writes and syncs
+//! on its own thread; what others begin meanwhile is the next group, and they are followers of whoever leads it.
+//! (MySQL's group commit and raft-engine's write queue work alike.)
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use batchd_frame::SealReason;
+
+use super::group::{Group, GroupResult};
+use super::incoming::{Answer, Begun, Incoming, Refusal};
+use super::state::{Queue, QueueOptions};
+use crate::env::Env;
+use crate::error::{At, FsError};
+use crate::spool::layout::QueueLayout;
+use crate::spool::ledger::Ledger;
+use crate::spool::recovery::{Recovered, recover};
+use crate::spool::root::LockedSpool;
+
+/// So many closed batches may wait for their seal before the commit helps: each holds a descriptor.
+const SEALS_WAITING_MAX: usize = 32;
+/// A leader writes so many groups before it lets its caller do something else.
+const GROUPS_AT_ONCE: usize = 8;
+
+/// What a call to [`Commit::lead`] came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Led {
+    /// Nothing is left to write, or another thread leads.
+    Idle,
+    /// There is more: call again soon.
+    More,
+}
+
+/// What a look at the house came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Kept {
+    /// Batches became ready for delivery.
+    pub ready: bool,
+    /// When to look again at the latest.
+    pub next_due: Option<Duration>,
+    /// A commit is due that nobody else leads: something was only written for long enough, or somebody waits for
+    /// what a seal has synced.
+    pub commit_due: bool,
+}
+
+/// What is on the medium is not known any more: the process must stop, and recover by copying.
+#[derive(Debug, thiserror::Error)]
+#[error("the spool cannot be relied on any more: {0}")]
+pub struct Broken(pub String);
+
+/// A queue that several threads share.
+pub struct Commit<T> {
+    spool: LockedSpool,
+    layout: QueueLayout,
+    queue: Mutex<Queue<T>>,
+    ledger: Mutex<Ledger>,
+    keeper: Mutex<()>,
+}
+
+impl<T> std::fmt::Debug for Commit<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Commit({})", self.layout.dir().display())
+    }
+}
+
+impl<T> Commit<T> {
+    /// Recovers a queue and opens it.
+    ///
+    /// # Errors
+    /// [`FsError`] as [`recover`].
+    pub fn open(spool: &LockedSpool, options: QueueOptions) -> Result<Self, FsError> {
+        let recovered: Recovered = recover(spool, &options.name)?;
+        let layout = spool.layout().queue(&options.name);
+        let (found, ledger) = recovered.split();
+        let queue = Queue::new(spool.env().clone(), layout.clone(), options, found);
+        Ok(Self {
+            spool: spool.clone(),
+            layout,
+            queue: Mutex::new(queue),
+            ledger: Mutex::new(ledger),
+            keeper: Mutex::new(()),
+        })
+    }
+
+    /// The state, locked. Hold it briefly: submissions wait for it.
+    pub fn lock(&self) -> MutexGuard<'_, Queue<T>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The surroundings.
+    #[must_use]
+    pub fn env(&self) -> &Env {
+        self.spool.env()
+    }
+
+    /// The spool.
+    #[must_use]
+    pub fn spool(&self) -> &LockedSpool {
+        &self.spool
+    }
+
+    /// The queue's places.
+    #[must_use]
+    pub fn layout(&self) -> &QueueLayout {
+        &self.layout
+    }
+
+    /// Takes a submission into the next group; see [`Queue::begin`]. Somebody has to [`lead`](Self::lead) after it.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn begin(&self, incoming: &Incoming<'_>, ticket: T) -> Result<Begun, Refusal> {
+        self.lock().begin(incoming, ticket)
+    }
+
+    /// Leads the commit, unless another thread does: writes, syncs, and adds the answers to `answers`, also those
+    /// for other threads' submissions. Blocks in the sync on purpose: what arrives meanwhile is the next group.
+    ///
+    /// # Errors
+    /// [`Broken`] after a failed sync. Every submission that waited is answered "unknown".
+    pub fn lead(&self, answers: &mut Vec<(T, Answer)>) -> Result<Led, Broken> {
+        for _ in 0..GROUPS_AT_ONCE {
+            let Some(mut group) = self.next_group(answers)? else {
+                break;
+            };
+            let run = catch_unwind(AssertUnwindSafe(|| group.run(self.env())));
+            let result = match run {
+                Ok(result) => result,
+                Err(_) => {
+                    let mut queue = self.lock();
+                    queue.fail("a panic in the commit".to_owned());
+                    queue.stop_unknown(answers);
+                    return Err(Broken("a panic in the commit".to_owned()));
+                }
+            };
+            let mut queue = self.lock();
+            queue.complete(group, &result, answers);
+            drop(queue);
+            match result {
+                GroupResult::Done => {}
+                GroupResult::NoSpace(error) => {
+                    tracing::warn!(%error, "no space: submissions are refused, nothing is lost");
+                }
+                GroupResult::Broken(error) => return Err(Broken(error.to_string())),
+            }
+        }
+        Ok(if self.lock().has_pending() {
+            Led::More
+        } else {
+            Led::Idle
+        })
+    }
+
+    /// Plans a group. Seals first where too many wait, or somebody waits for what a seal syncs.
+    fn next_group(&self, answers: &mut Vec<(T, Answer)>) -> Result<Option<Group>, Broken> {
+        let seal_first = {
+            let queue = self.lock();
+            queue.seals_waiting() >= SEALS_WAITING_MAX || queue.waits_for_seals()
+        };
+        if seal_first && let Err(broken) = self.seal_closed() {
+            self.lock().stop_unknown(answers);
+            return Err(broken);
+        }
+        let mut queue = self.lock();
+        if let Some(why) = queue.broken() {
+            let broken = Broken(why.to_owned());
+            queue.stop_unknown(answers);
+            return Err(broken);
+        }
+        Ok(queue.plan())
+    }
+
+    /// Whether there is housekeeping to do sooner than was known when it was last done.
+    pub fn take_keep_due(&self) -> bool {
+        std::mem::take(&mut self.lock().keep_due)
+    }
+
+    /// Keeps house: closes aged batches, seals what is closed, makes files ahead.
+    ///
+    /// # Errors
+    /// [`Broken`] after a failed sync.
+    pub fn keep(&self) -> Result<Kept, Broken> {
+        self.lock().close_aged();
+        let ready = self.seal_closed()?;
+        let job = self.lock().want_spares();
+        if let Some(job) = job {
+            match job.run(self.env()) {
+                Ok(spares) => self.lock().add_spares(job.count(), spares),
+                Err(error) => return Err(self.fail(&error)),
+            }
+        }
+        let useless = std::mem::take(&mut self.lock().useless);
+        for path in useless {
+            if let Err(error) = self.env().fs.unlink(&path) {
+                tracing::debug!(path = %path.display(), %error, "an empty file stays until the next start");
+            }
+        }
+        let queue = self.lock();
+        let retry = (queue.seals_waiting() > 0).then_some(SEAL_RETRY);
+        let next_due = [queue.next_due(), retry].into_iter().flatten().min();
+        // Frames that wait are led by whoever brought them: to take them over costs them a hand-off.
+        let commit_due = queue.has_barriers() || queue.sync_is_due();
+        Ok(Kept {
+            ready,
+            next_due,
+            commit_due,
+        })
+    }
+
+    /// Closes all open batches and returns the seqs of all that are not delivered yet, with their items.
+    pub fn flush(&self) -> Vec<(u64, u64)> {
+        let mut queue = self.lock();
+        let open: Vec<_> = queue
+            .open_views()
+            .iter()
+            .map(|view| (view.header.seq, u64::from(view.fill.items)))
+            .collect();
+        queue.close_all(SealReason::Flush);
+        let ready = queue
+            .ready()
+            .map(|batch| (batch.name.seq, batch.name.items));
+        ready.chain(open).collect()
+    }
+
+    /// How many of these seqs are still to be delivered.
+    #[must_use]
+    pub fn undelivered(&self, seqs: &[(u64, u64)]) -> usize {
+        let queue = self.lock();
+        let views = queue.open_views();
+        let open = views.iter().map(|view| view.header.seq);
+        let ready = queue.ready().map(|batch| batch.name.seq);
+        let here: std::collections::HashSet<u64> = open.chain(ready).collect();
+        seqs.iter().filter(|(seq, _)| here.contains(seq)).count()
+    }
+
+    /// Stops cleanly: nothing more is taken, what is closed is sealed, and open files end in a mark, synced. Call
+    /// it when nobody leads any more.
+    ///
+    /// # Errors
+    /// [`Broken`]; what was acknowledged is as safe as before.
+    pub fn close(&self) -> Result<(), Broken> {
+        self.lock().stop();
+        self.seal_closed()?;
+        let open = self.lock().take_open();
+        for mut batch in open {
+            match batch.mark(self.env()) {
+                // All is synced; only the mark is missing, and what there is of it will be cut off as torn.
+                Err(error) if error.is_no_space() => {
+                    tracing::warn!(%error, "no space for the mark of a clean stop");
+                }
+                result => result.map_err(|error| self.fail(&error))?,
+            }
+        }
+        let dir = self.layout.open();
+        let synced = self.env().fs.sync_dir(&dir).at("sync", &dir);
+        synced.map_err(|error| self.fail(&error))
+    }
+
+    /// Seals what is closed; one thread at a time, in order. Says whether batches became ready.
+    fn seal_closed(&self) -> Result<bool, Broken> {
+        let _one = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        self.demand_sound()?;
+        let job = self.lock().take_seals();
+        let Some(job) = job else { return Ok(false) };
+        let mut result = job.run(self.env());
+        let broken = result.broken.take().map(|error| self.fail(&error));
+        if let Some(error) = result.no_space.take() {
+            tracing::warn!(%error, "no space for a seal: tried again, nothing is lost");
+        }
+        let ready = self.lock().finish_seals(result);
+        broken.map_or(Ok(ready), Err)
+    }
+
+    /// No file is synced any more after one sync has failed: it might be the same one, and succeed.
+    fn demand_sound(&self) -> Result<(), Broken> {
+        match self.lock().broken() {
+            Some(why) => Err(Broken(why.to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    fn fail(&self, error: &FsError) -> Broken {
+        self.lock().fail(error.to_string());
+        Broken(error.to_string())
+    }
+}
+
+/// A seal for which there was no room is tried again after this.
+const SEAL_RETRY: Duration = Duration::from_secs(1);

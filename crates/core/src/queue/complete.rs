@@ -1,0 +1,233 @@
+//! How a group went, and what that means for those who wait.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use batchd_frame::KeptPart;
+use batchd_frame::planted::{Planted, is_planted};
+
+use super::due::close_lane;
+use super::group::{FileWrite, Group, GroupResult, Start};
+use super::incoming::{Ack, Answer, Failure};
+use super::keep::Spare;
+use super::pending::TakenFrame;
+use super::state::{Closing, Queue, release_frame};
+use crate::spool::layout::OpenName;
+
+impl<T> Queue<T> {
+    /// Takes note of how a group went, and gives the answers.
+    pub fn complete(&mut self, group: Group, result: &GroupResult, answers: &mut Vec<(T, Answer)>) {
+        self.in_flight = false;
+        match result {
+            GroupResult::Done => self.complete_done(group, answers),
+            GroupResult::NoSpace(_) => self.complete_no_space(group, answers),
+            GroupResult::Broken(error) => {
+                self.fail(error.to_string());
+                self.stop_unknown(answers);
+            }
+        }
+        if std::mem::take(&mut self.close_when_done) {
+            for lane in self.lanes.iter_mut() {
+                if let Some(reason) = lane.close.take() {
+                    close_lane(lane, reason, false, &mut self.closing);
+                    self.keep_due = true;
+                }
+            }
+        }
+    }
+
+    fn complete_done(&mut self, group: Group, answers: &mut Vec<(T, Answer)>) {
+        let boot = self.env.clock.boot();
+        self.counters.groups += 1;
+        for write in group.writes {
+            let FileWrite {
+                lane,
+                mut after,
+                start,
+                bytes,
+                sync,
+                frames,
+                close,
+                ..
+            } = write;
+            if sync {
+                after.synced_to = after.tail.offset;
+                after.name_durable = true;
+            }
+            for frame in &frames {
+                self.frame_kept(frame, sync, answers);
+            }
+            let Some(lane) = self.lanes.get_mut(lane) else {
+                continue;
+            };
+            // The state from before the group goes first, so that the contents are not copied.
+            lane.batch = None;
+            let contents = Arc::make_mut(&mut after.contents);
+            for frame in &frames {
+                if let Some(id) = frame.id {
+                    contents.note(id, &frame.header);
+                }
+            }
+            lane.pending.recycle(bytes);
+            lane.last_seq = after.header.seq;
+            lane.unsynced_since = if sync {
+                None
+            } else {
+                lane.unsynced_since.or(Some(boot))
+            };
+            if start != Start::Begun {
+                lane.aged = (Duration::ZERO, boot);
+            }
+            self.keep_due |= start != Start::Begun || close.is_some() || !sync;
+            match close.or(lane.close.take()) {
+                Some(reason) => {
+                    lane.batch = None;
+                    lane.unsynced_since = None;
+                    let planted = is_planted(Planted::GroupSpansBatches)
+                        && self.closing.iter().any(|c| c.batch.id() == after.id());
+                    if !planted {
+                        self.closing.push_back(Closing {
+                            batch: after,
+                            reason,
+                        });
+                    }
+                }
+                None => lane.batch = Some(after),
+            }
+        }
+        for number in group.barriers {
+            self.answer(number, Answer::KeptBefore(Ack::Synced), answers);
+        }
+    }
+
+    /// One frame of a submission is in its file.
+    fn frame_kept(&mut self, frame: &TakenFrame, synced: bool, answers: &mut Vec<(T, Answer)>) {
+        self.options
+            .spool_bytes
+            .fetch_add(frame.item_bytes, Ordering::Relaxed);
+        self.counters.items_accepted += u64::from(frame.header.items);
+        self.pending_bytes = self
+            .pending_bytes
+            .saturating_sub(frame.header.body_bytes as usize);
+        if let Some(id) = frame.id {
+            let part = KeptPart {
+                sequence: id.sequence,
+                first: frame.header.first_item,
+                count: frame.header.items,
+                last: frame
+                    .header
+                    .flags
+                    .contains(batchd_frame::FrameFlags::LAST_PART),
+            };
+            self.kept.enter_part(id.producer, &part);
+        }
+        let Some(slot) = self.slots.get_mut(frame.slot) else {
+            return;
+        };
+        slot.frames_left -= 1;
+        let (left, failed, ack) = (slot.frames_left, slot.failed, slot.ack);
+        if left > 0 {
+            return;
+        }
+        let answer = match failed {
+            Some(failure) => Answer::Failed(failure),
+            None => {
+                self.counters.submissions_accepted += 1;
+                Answer::Kept(match synced {
+                    true => Ack::Synced,
+                    false if is_planted(Planted::GroupSpansBatches) => ack,
+                    false => ack.min(Ack::Written),
+                })
+            }
+        };
+        self.answer(frame.slot, answer, answers);
+    }
+
+    /// The group was taken back: its submissions are refused, with what is left of them.
+    fn complete_no_space(&mut self, group: Group, answers: &mut Vec<(T, Answer)>) {
+        for write in group.writes {
+            if write.start == Start::MadeAhead {
+                // Cut to nothing, it is as good as new.
+                let name = OpenName {
+                    seq: write.after.header.seq,
+                    id: write.after.header.id,
+                };
+                self.spares.push_back(Spare {
+                    name,
+                    file: write.after.file,
+                });
+            }
+            for frame in &write.frames {
+                self.pending_bytes = self
+                    .pending_bytes
+                    .saturating_sub(frame.header.body_bytes as usize);
+                let Some(slot) = self.slots.get_mut(frame.slot) else {
+                    continue;
+                };
+                slot.failed = Some(Failure::NoSpace);
+                slot.frames_left -= 1;
+                if slot.frames_left == 0 {
+                    self.answer(frame.slot, Answer::Failed(Failure::NoSpace), answers);
+                }
+            }
+        }
+        // What is left of a submission that failed leaves the lanes, and is answered.
+        let mut dropped = Vec::new();
+        for lane in self.lanes.iter_mut() {
+            let slots = &self.slots;
+            dropped.extend(
+                lane.pending
+                    .drop_failed(|n| slots.get(n).is_none_or(|s| s.failed.is_some())),
+            );
+        }
+        for number in dropped {
+            release_frame(&mut self.slots, number);
+            if self
+                .slots
+                .get(number)
+                .is_some_and(|slot| slot.frames_left == 0)
+            {
+                self.answer(number, Answer::Failed(Failure::NoSpace), answers);
+            }
+        }
+        if self.lanes.iter().all(|lane| lane.pending.is_empty()) {
+            self.pending_bytes = 0;
+        }
+        self.spares
+            .make_contiguous()
+            .sort_by_key(|spare| spare.name.seq);
+        self.barriers.extend(group.barriers);
+    }
+
+    /// Nothing is known any more: the queue stops, and all that wait are told to repeat.
+    pub fn stop_unknown(&mut self, answers: &mut Vec<(T, Answer)>) {
+        self.stopped = true;
+        self.in_flight = false;
+        self.under_way.clear();
+        self.pending_bytes = 0;
+        for slot in self.slots.drain() {
+            answers.extend(
+                slot.into_tickets()
+                    .map(|t| (t, Answer::Failed(Failure::Unknown))),
+            );
+        }
+    }
+
+    fn answer(&mut self, number: u32, answer: Answer, answers: &mut Vec<(T, Answer)>) {
+        let Some(slot) = self.slots.remove(number) else {
+            return;
+        };
+        if let Some(id) = slot.id
+            && self.under_way.get(&id) == Some(&number)
+        {
+            self.under_way.remove(&id);
+        }
+        let repeats = slot
+            .repeats
+            .into_iter()
+            .map(|ticket| (ticket, answer.to_repeat()));
+        answers.extend(slot.ticket.map(|ticket| (ticket, answer)));
+        answers.extend(repeats);
+    }
+}

@@ -1,0 +1,259 @@
+//! What becomes of a sealed batch: recorded, then removed or set aside.
+
+use std::path::Path;
+
+use batchd_frame::planted::{Planted, is_planted};
+use batchd_frame::{FrameKind, Verdict, VerdictOutcome, codec};
+use std::sync::atomic::Ordering;
+
+use super::commit::Commit;
+use crate::error::{At, FsError};
+use crate::spool::ledger::{LedgerError, LedgerLine, Outcome};
+use crate::spool::recovery::ReadyBatch;
+use crate::spool::sealed::{Inspection, SealedFile};
+use crate::spool::writer::{Tail, append_control, control_header};
+
+/// Why a finished batch is not on record.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FinishError {
+    /// Nothing changed; try again.
+    #[error(transparent)]
+    Retry(FsError),
+    /// What is on the medium is not known: the process must stop and recover.
+    #[error(transparent)]
+    Broken(FsError),
+}
+
+impl From<LedgerError> for FinishError {
+    fn from(error: LedgerError) -> Self {
+        match error {
+            LedgerError::Untouched(error) => Self::Retry(error),
+            LedgerError::Unknown(error) => Self::Broken(error),
+        }
+    }
+}
+
+impl<T> Commit<T> {
+    /// The batch that is delivered next.
+    #[must_use]
+    pub fn next_ready(&self) -> Option<ReadyBatch> {
+        self.lock().ready.values().next().cloned()
+    }
+
+    /// Opens a sealed batch for reading.
+    ///
+    /// # Errors
+    /// [`FsError`].
+    pub fn open_sealed(&self, batch: &ReadyBatch) -> Result<SealedFile, FsError> {
+        SealedFile::open(self.env(), &batch.path, batch.name.id)
+    }
+
+    /// Records what became of a batch, durably, and then removes its file.
+    ///
+    /// # Errors
+    /// [`FinishError`]; where it says to try again, the batch is still there and may be delivered again.
+    pub fn finish(
+        &self,
+        batch: &ReadyBatch,
+        outcome: Outcome,
+        inspection: &Inspection,
+    ) -> Result<(), FinishError> {
+        let line = LedgerLine {
+            at: self.env().clock.wall_micros(),
+            id: batch.name.id,
+            seq: batch.name.seq,
+            outcome,
+            items: batch.name.items,
+            bytes: batch.name.bytes,
+            why: inspection.damage.clone().unwrap_or_default(),
+            producers: inspection
+                .seal
+                .as_ref()
+                .map(|s| s.producers.clone())
+                .unwrap_or_default(),
+        };
+        if is_planted(Planted::UnlinkBeforeRecord) {
+            self.unlink(&batch.path);
+            let ready = self.layout().ready();
+            self.env()
+                .fs
+                .sync_dir(&ready)
+                .at("sync", &ready)
+                .map_err(FinishError::Broken)?;
+        }
+        self.ledger().append(std::slice::from_ref(&line))?;
+        if inspection.damage.is_some() {
+            self.quarantine(&batch.path, &line.why);
+        } else {
+            self.unlink(&batch.path);
+        }
+        let progress = self.layout().progress(batch.name.id);
+        if inspection.damage.is_some() {
+            self.unlink(&progress);
+        }
+        let mut queue = self.lock();
+        queue.ready.remove(&batch.name.key());
+        if matches!(outcome, Outcome::Delivered | Outcome::DeliveredDamaged) {
+            queue.counters.batches_delivered += 1;
+            queue.counters.items_delivered += batch.name.items;
+        }
+        queue
+            .options
+            .spool_bytes
+            .fetch_sub(batch.name.bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Records that the file of a batch is gone, or is no file any more, so that the batches behind it go on. What
+    /// lies there under its name goes to quarantine.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    pub fn give_up(&self, batch: &ReadyBatch, why: &str) -> Result<(), FinishError> {
+        // Where the directory is gone too, the whole spool is away, and may come back.
+        let dir = batch.path.parent().unwrap_or(Path::new("."));
+        self.env()
+            .fs
+            .read_dir(dir)
+            .at("list", dir)
+            .map_err(FinishError::Retry)?;
+        let line = LedgerLine {
+            at: self.env().clock.wall_micros(),
+            id: batch.name.id,
+            seq: batch.name.seq,
+            outcome: Outcome::Removed,
+            items: batch.name.items,
+            bytes: batch.name.bytes,
+            why: why.to_owned(),
+            producers: Vec::new(),
+        };
+        self.ledger().append(std::slice::from_ref(&line))?;
+        tracing::error!(
+            batch = %batch.name.id, path = %batch.path.display(), items = batch.name.items, why,
+            "the file of a batch cannot be opened and never will be: its items are lost to batchd"
+        );
+        if let Err(error) = self.spool().quarantine().take(&batch.path, why) {
+            tracing::debug!(%error, "nothing is set aside");
+        }
+        let mut queue = self.lock();
+        queue.ready.remove(&batch.name.key());
+        queue
+            .options
+            .spool_bytes
+            .fetch_sub(batch.name.bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Sets a batch aside that outlived its lifespan: a verdict is appended, and it is moved to `dead/`. Durable
+    /// on return.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    pub fn bury(
+        &self,
+        batch: &ReadyBatch,
+        inspection: &Inspection,
+        attempts: u32,
+        last_error: String,
+    ) -> Result<(), FinishError> {
+        let env = self.env();
+        let verdict = Verdict {
+            outcome: VerdictOutcome::Expired,
+            first: 0,
+            count: batch.name.items,
+            attempts,
+            last_error,
+            at: env.clock.wall_micros(),
+        };
+        self.append_verdict(batch, inspection, &verdict)?;
+        let dead = self.layout().dead();
+        let path = dead.join(batch.name.to_string());
+        env.fs
+            .rename(&batch.path, &path)
+            .at("rename", &path)
+            .map_err(FinishError::Retry)?;
+        env.fs
+            .sync_dir(&dead)
+            .at("sync", &dead)
+            .map_err(FinishError::Broken)?;
+        let line = LedgerLine {
+            at: verdict.at,
+            id: batch.name.id,
+            seq: batch.name.seq,
+            outcome: Outcome::Expired,
+            items: batch.name.items,
+            bytes: batch.name.bytes,
+            why: String::new(),
+            producers: Vec::new(),
+        };
+        let mut queue = self.lock();
+        queue.ready.remove(&batch.name.key());
+        queue.dead.insert(
+            batch.name.key(),
+            ReadyBatch {
+                name: batch.name,
+                path,
+            },
+        );
+        drop(queue);
+        // The file in dead/ says it all; the line is for the history.
+        self.ledger()
+            .append(std::slice::from_ref(&line))
+            .map_err(Into::into)
+    }
+
+    fn append_verdict(
+        &self,
+        batch: &ReadyBatch,
+        inspection: &Inspection,
+        verdict: &Verdict,
+    ) -> Result<(), FinishError> {
+        let retry = FinishError::Retry;
+        let (env, path) = (self.env(), &batch.path);
+        let file = env.fs.open(path).at("open", path).map_err(retry)?;
+        let mut tail = Tail {
+            offset: inspection.end,
+            prev_crc: inspection.last_crc,
+            items: 0,
+            bytes: 0,
+            digester: batchd_frame::Digester::new(),
+        };
+        let offset = tail.offset;
+        let id = batch.name.id;
+        let body = codec::encode(verdict);
+        let header = control_header(FrameKind::Verdict, &body, verdict.at);
+        let written = append_control(&*file, path, id, &mut tail, header, &body, offset);
+        if let Err(error) = written {
+            let cut = file.set_len(offset).and_then(|()| file.sync_data());
+            return Err(if cut.is_ok() {
+                retry(error)
+            } else {
+                FinishError::Broken(error)
+            });
+        }
+        file.sync_data()
+            .at("sync", path)
+            .map_err(FinishError::Broken)
+    }
+
+    fn unlink(&self, path: &Path) {
+        match self.env().fs.unlink(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                // It is on record, so that the next start removes it.
+                tracing::warn!(path = %path.display(), %error, "a finished batch is not removed yet");
+            }
+            _ => {}
+        }
+    }
+
+    fn quarantine(&self, path: &Path, reason: &str) {
+        match self.spool().quarantine().take(path, reason) {
+            Ok(kept) => tracing::error!(
+                kept = %kept.display(), reason,
+                "a damaged batch is finished as far as it can be read; the file is in quarantine"
+            ),
+            Err(error) => tracing::error!(%error, "a damaged batch cannot be set aside"),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What comes in and what is answered.
+
+use batchd_frame::{BodyView, NameError};
+
+/// What a submission waits for. In order: each promises what those before it do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Ack {
+    /// Nothing; synced within a second.
+    None,
+    /// Bytes in the kernel; synced within a second.
+    Written,
+    /// Bytes on the medium.
+    #[default]
+    Synced,
+}
+
+/// A submission whose body was checked.
+#[derive(Debug, Clone, Copy)]
+pub struct Incoming<'a> {
+    /// Key; empty for none. At most 255 bytes.
+    pub key: &'a [u8],
+    /// The body as it came.
+    pub body: &'a [u8],
+    /// CRC-32C of the body, which was compared.
+    pub body_crc: u32,
+    /// The same body, walked.
+    pub view: BodyView<'a>,
+    /// What it waits for.
+    pub ack: Ack,
+    /// Whether the batch is to be closed after its last item.
+    pub end_of_batch: bool,
+    /// When it was received, unix time in microseconds.
+    pub received_at: u64,
+}
+
+/// What became of a submission at the door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begun {
+    /// It is part of a group to come; it will be answered.
+    Waiting,
+    /// All of it was kept before; it is answered now.
+    Known,
+}
+
+/// Why a submission is refused at the door. Nothing of it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// An item does not fit into any batch of this queue.
+    #[error("an item of {bytes} bytes is longer than max_bytes of the queue, {max}")]
+    ItemOverMaxBytes {
+        /// Its length.
+        bytes: u64,
+        /// The queue's bound.
+        max: u64,
+    },
+    /// More parts than a submission can have.
+    #[error("the submission would be cut into more than 65535 parts: send fewer items at once")]
+    TooManyParts,
+    /// A key that is too long.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The spool holds as many bytes as it may.
+    #[error("the spool holds {used} bytes of items, of the {max} it may")]
+    SpoolFull {
+        /// What it holds.
+        used: u64,
+        /// What it may hold.
+        max: u64,
+    },
+    /// The same submission is under way and waits for less than is asked for now.
+    #[error("the same submission is under way with a weaker acknowledgement: repeat it")]
+    UnderWay,
+    /// The queue has stopped, after a failed sync or because the daemon stops.
+    #[error("the queue has stopped")]
+    Stopped,
+}
+
+/// What a submission is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// All of it is kept, and this is true of it.
+    Kept(Ack),
+    /// The same; it is a repeat, and was kept already or under way.
+    KeptBefore(Ack),
+    /// It is not acknowledged.
+    Failed(Failure),
+}
+
+impl Answer {
+    /// The same answer to a repeat.
+    pub(super) const fn to_repeat(self) -> Self {
+        match self {
+            Self::Kept(ack) => Self::KeptBefore(ack),
+            other => other,
+        }
+    }
+}
+
+/// Why a submission that was begun is not acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// The file system is full. What was written of its group was taken back.
+    NoSpace,
+    /// Whether it is kept is not known: repeat it.
+    Unknown,
+}

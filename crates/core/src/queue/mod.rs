@@ -1,0 +1,26 @@
+//! One queue: a state machine without threads, and the commit over it.
+//!
+//! [`state::Queue`] takes submissions (`begin`), plans the writes of the next group (`plan`), and is told how
+//! they went (`complete`). The writes themselves happen in between, without its lock: [`group::Group::run`].
+//! [`commit::Commit`] puts a lock around it, and lets whoever comes first lead the commit for all.
+//! Sealing and making files ahead ([`keep`]) and delivery ([`delivery`]) follow the same pattern: take a job under
+//! the lock, do its I/O without, report the result.
+
+mod begin;
+pub mod commit;
+mod complete;
+pub mod delivery;
+mod due;
+pub mod group;
+pub mod incoming;
+pub mod keep;
+mod lanes;
+mod pending;
+mod plan;
+mod slots;
+pub mod state;
+
+pub use commit::{Commit, Led};
+pub use delivery::FinishError;
+pub use incoming::{Ack, Answer, Begun, Failure, Incoming, Refusal};
+pub use state::{Counters, OpenView, Queue, QueueOptions};

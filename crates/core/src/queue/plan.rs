@@ -1,0 +1,265 @@
+//! What the next group writes: to which files, how much of what waits, and whether somebody waits for the sync.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use batchd_frame::planted::{Planted, is_planted};
+use batchd_frame::{BatchId, FileHeader, Key};
+
+use super::due::due;
+use super::group::{FileWrite, Group, NoFile, Start};
+use super::incoming::Ack;
+use super::lanes::Lanes;
+use super::pending::{TakenFrame, complete_headers};
+use super::slots::Slots;
+use super::state::{Closing, Queue, release_frame};
+use crate::env::File;
+use crate::policy::Fill;
+use crate::spool::kept::BatchContents;
+use crate::spool::layout::OpenName;
+use crate::spool::open::OpenBatch;
+use crate::spool::writer::Tail;
+
+impl<T> Queue<T> {
+    /// Plans the next group, if there is something to write or sync and none is under way.
+    pub fn plan(&mut self) -> Option<Group> {
+        if self.in_flight || self.stopped {
+            return None;
+        }
+        let boot = self.env.clock.boot();
+        let mut writes = Vec::new();
+        for _ in 0..self.dirty.len() {
+            let Some(number) = self.dirty.pop_front() else {
+                break;
+            };
+            writes.extend(self.plan_lane(number));
+            let more = |lanes: &Lanes| {
+                lanes
+                    .get(number)
+                    .is_some_and(|lane| !lane.pending.is_empty())
+            };
+            if more(&self.lanes) && is_planted(Planted::GroupSpansBatches) {
+                self.plan_beyond(number, &mut writes);
+            }
+            if more(&self.lanes) {
+                self.dirty.push_back(number);
+            }
+        }
+        // No file is synced by two at once, of which one alone would hear of a failure.
+        let barriers = if self.closed_unsynced() {
+            Vec::new()
+        } else {
+            std::mem::take(&mut self.barriers)
+        };
+        self.plan_syncs(boot, !barriers.is_empty(), &mut writes);
+        if writes.is_empty() && barriers.is_empty() {
+            return None;
+        }
+        self.in_flight = true;
+        Some(Group {
+            writes,
+            open_dir: self.layout.open(),
+            barriers,
+        })
+    }
+
+    /// The planted bug: the group goes on into the next batch, whose file nobody syncs.
+    fn plan_beyond(&mut self, number: usize, writes: &mut Vec<FileWrite>) {
+        if let Some(first) = writes.last()
+            && let Some(reason) = first.close
+            && let Some(lane) = self.lanes.get_mut(number)
+        {
+            self.closing.push_back(Closing {
+                batch: first.after.clone(),
+                reason,
+            });
+            lane.batch = None;
+            if let Some(mut beyond) = self.plan_lane(number) {
+                beyond.sync = false;
+                writes.push(beyond);
+            }
+        }
+    }
+
+    fn plan_lane(&mut self, number: usize) -> Option<FileWrite> {
+        let policy = self.options.policy.clone();
+        self.close_if_full(number);
+        let lane = self.lanes.get_mut(number)?;
+        let slots = &self.slots;
+        for number in lane
+            .pending
+            .drop_failed(|n| slots.get(n).is_none_or(|s| s.failed.is_some()))
+        {
+            release_frame(&mut self.slots, number);
+        }
+        if lane.pending.is_empty() {
+            return None;
+        }
+        let (mut after, start) = match lane.batch.clone() {
+            Some(batch) => (batch, Start::Begun),
+            None => {
+                let (key, lowest) = (lane.key.clone(), lane.last_seq);
+                self.begin_batch(key, lowest)
+            }
+        };
+        let lane = self.lanes.get_mut(number)?;
+        let offset = after.tail.offset;
+        let mut taken = lane.pending.take(&after, &policy);
+        if start != Start::Begun {
+            after.first_item_at = taken
+                .frames
+                .first()
+                .map_or(after.header.created_at, |f| f.header.received_at);
+        }
+        complete_headers(&mut taken, &mut after);
+        // What goes on in the next batch must find its first part durable: otherwise a crash could keep the
+        // second part alone, and a repeat would add it once more.
+        let is_cut = taken.frames.last().is_some_and(|frame| {
+            !frame
+                .header
+                .flags
+                .contains(batchd_frame::FrameFlags::LAST_PART)
+        });
+        let sync = is_cut || taken.frames.iter().any(|frame| frame.ack == Ack::Synced);
+        let more = !lane.pending.is_empty();
+        count_taken(&mut self.slots, &taken.frames, more);
+        Some(FileWrite {
+            lane: number,
+            after,
+            start,
+            bytes: taken.bytes,
+            offset,
+            sync,
+            frames: taken.frames,
+            close: taken.close,
+        })
+    }
+
+    /// Closes the lane's batch where it takes nothing more: it came full from a restart, or somebody asked.
+    fn close_if_full(&mut self, number: usize) {
+        let Some(lane) = self.lanes.get_mut(number) else {
+            return;
+        };
+        let Some(batch) = &lane.batch else {
+            lane.close = None;
+            return;
+        };
+        let fill = Fill {
+            items: batch.tail.items,
+            bytes: batch.tail.bytes,
+        };
+        if let Some(reason) = lane
+            .close
+            .take()
+            .or_else(|| self.options.policy.after_item(fill))
+            && let Some(batch) = lane.batch.take()
+        {
+            lane.unsynced_since = None;
+            self.closing.push_back(Closing { batch, reason });
+        }
+    }
+
+    /// A batch for a lane that has none: on a file made ahead, or on a new one.
+    fn begin_batch(&mut self, key: Key, lowest: u64) -> (OpenBatch, Start) {
+        self.begun_lately += 1;
+        // Seqs of a key ascend: a file that was named before the key's last batch is of no use to it.
+        let mut spare = None;
+        while let Some(next) = self.spares.pop_front() {
+            if next.name.seq > lowest {
+                spare = Some(next);
+                break;
+            }
+            self.useless
+                .push(self.layout.open().join(next.name.to_string()));
+        }
+        let (name, file, start): (OpenName, Arc<dyn File>, Start) = match spare {
+            Some(spare) => (spare.name, spare.file, Start::MadeAhead),
+            None => (self.new_name(), NoFile::shared(), Start::New),
+        };
+        let header = FileHeader {
+            id: name.id,
+            seq: name.seq,
+            created_at: self.env.clock.wall_micros(),
+            lifespan: self.options.policy.lifespan,
+            on_expire: self.options.policy.on_expire,
+            queue: self.options.name.clone(),
+            key,
+        };
+        let tail = Tail::after_header(&header.encode());
+        let batch = OpenBatch {
+            first_item_at: header.created_at,
+            header,
+            file,
+            path: self.layout.open().join(name.to_string()),
+            tail,
+            synced_to: 0,
+            name_durable: start == Start::MadeAhead,
+            contents: Arc::new(BatchContents::default()),
+        };
+        (batch, start)
+    }
+
+    /// A name no batch had before. Ids ascend with seqs, also where the wall clock is set back.
+    pub(super) fn new_name(&mut self) -> OpenName {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        self.newest_millis = self.newest_millis.max(self.env.clock.wall_micros() / 1000);
+        let mut random = [0; 10];
+        self.env.entropy.fill(&mut random);
+        OpenName {
+            seq,
+            id: BatchId::new(self.newest_millis, random),
+        }
+    }
+
+    /// Adds files to the group that have nothing to write but are to be synced: for a barrier, or because what
+    /// is only written has waited long enough.
+    fn plan_syncs(&mut self, boot: Duration, all: bool, writes: &mut Vec<FileWrite>) {
+        for write in writes.iter_mut() {
+            let since = self
+                .lanes
+                .get(write.lane)
+                .and_then(|lane| lane.unsynced_since);
+            write.sync |= all || since.is_some_and(|since| due(since, boot));
+        }
+        let planned = |number: usize| writes.iter().any(|write| write.lane == number);
+        let late: Vec<FileWrite> = self
+            .lanes
+            .iter()
+            .enumerate()
+            .filter(|(number, lane)| {
+                lane.unsynced_since
+                    .is_some_and(|since| all || due(since, boot))
+                    && !planned(*number)
+            })
+            .filter_map(|(number, lane)| {
+                let batch = lane.batch.clone()?;
+                Some(FileWrite {
+                    lane: number,
+                    offset: batch.tail.offset,
+                    after: batch,
+                    start: Start::Begun,
+                    bytes: Vec::new(),
+                    sync: true,
+                    frames: Vec::new(),
+                    close: None,
+                })
+            })
+            .collect();
+        writes.extend(late);
+    }
+}
+
+/// Frames were taken. A submission of which something is left has one more to come.
+fn count_taken<T>(slots: &mut Slots<T>, frames: &[TakenFrame], more: bool) {
+    if let Some(last) = frames.last()
+        && more
+        && !last
+            .header
+            .flags
+            .contains(batchd_frame::FrameFlags::LAST_PART)
+        && let Some(slot) = slots.get_mut(last.slot)
+    {
+        slot.frames_left += 1;
+    }
+}

@@ -1,0 +1,78 @@
+//! Submissions that wait for an answer.
+
+use batchd_frame::SubmissionId;
+
+use super::incoming::{Ack, Failure};
+
+/// A submission under way.
+#[derive(Debug)]
+pub(super) struct Slot<T> {
+    /// Who is answered.
+    pub ticket: Option<T>,
+    /// Who repeated it meanwhile, and is answered too.
+    pub repeats: Vec<T>,
+    /// Its id.
+    pub id: Option<SubmissionId>,
+    /// What it waits for.
+    pub ack: Ack,
+    /// Frames of it that are pending or in a group; parts yet to be cut count as one.
+    pub frames_left: u32,
+    /// Set when a part of it failed: the rest is not written.
+    pub failed: Option<Failure>,
+}
+
+impl<T> Slot<T> {
+    /// All who are answered.
+    pub(super) fn into_tickets(self) -> impl Iterator<Item = T> {
+        self.ticket.into_iter().chain(self.repeats)
+    }
+}
+
+/// Slots by number, with those that are free.
+#[derive(Debug)]
+pub(super) struct Slots<T> {
+    slots: Vec<Option<Slot<T>>>,
+    free: Vec<u32>,
+}
+
+impl<T> Default for Slots<T> {
+    fn default() -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+        }
+    }
+}
+
+impl<T> Slots<T> {
+    pub(super) fn insert(&mut self, slot: Slot<T>) -> u32 {
+        if let Some(number) = self.free.pop()
+            && let Some(place) = self.slots.get_mut(number as usize)
+        {
+            *place = Some(slot);
+            return number;
+        }
+        self.slots.push(Some(slot));
+        u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn get_mut(&mut self, number: u32) -> Option<&mut Slot<T>> {
+        self.slots.get_mut(number as usize)?.as_mut()
+    }
+
+    pub(super) fn get(&self, number: u32) -> Option<&Slot<T>> {
+        self.slots.get(number as usize)?.as_ref()
+    }
+
+    pub(super) fn remove(&mut self, number: u32) -> Option<Slot<T>> {
+        let slot = self.slots.get_mut(number as usize)?.take()?;
+        self.free.push(number);
+        Some(slot)
+    }
+
+    /// Takes all of them.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Slot<T>> + '_ {
+        self.free.clear();
+        self.slots.drain(..).flatten()
+    }
+}

@@ -1,0 +1,345 @@
+//! The state of one queue. No threads, no I/O: what is to be written is planned here, and what became of it is
+//! told here.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use batchd_frame::{BatchId, FileHeader, QueueName, SealReason, SubmissionId};
+
+use super::keep::Spare;
+use super::lanes::Lanes;
+use super::slots::Slots;
+use crate::env::Env;
+use crate::policy::{Fill, Policy};
+use crate::spool::kept::KeptSubmissions;
+use crate::spool::layout::QueueLayout;
+use crate::spool::open::OpenBatch;
+use crate::spool::recovery::{ReadyBatch, Recovered};
+
+/// What is `written` is synced after this.
+pub const WRITTEN_SYNC_AFTER: Duration = Duration::from_millis(500);
+
+/// What a queue is made with.
+#[derive(Debug, Clone)]
+pub struct QueueOptions {
+    /// Its name.
+    pub name: QueueName,
+    /// Its rules.
+    pub policy: Policy,
+    /// Bytes of items in the whole spool, shared by its queues.
+    pub spool_bytes: Arc<AtomicU64>,
+    /// What they may come to.
+    pub spool_bytes_max: u64,
+}
+
+/// What happened since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Submissions accepted.
+    pub submissions_accepted: u64,
+    /// Items accepted.
+    pub items_accepted: u64,
+    /// Groups written.
+    pub groups: u64,
+    /// Batches delivered.
+    pub batches_delivered: u64,
+    /// Items delivered.
+    pub items_delivered: u64,
+}
+
+/// A batch that is closed and not yet sealed.
+#[derive(Debug)]
+pub(super) struct Closing {
+    pub batch: OpenBatch,
+    pub reason: SealReason,
+}
+
+/// An open batch, for listings.
+#[derive(Debug, Clone)]
+pub struct OpenView {
+    /// Who it is.
+    pub header: FileHeader,
+    /// What it holds.
+    pub fill: Fill,
+    /// When it expires, unix time in microseconds.
+    pub expires_at: Option<u64>,
+    /// Its file.
+    pub path: PathBuf,
+    /// Why it was closed, if it was.
+    pub closing: Option<SealReason>,
+}
+
+/// A queue. `T` is what identifies who is to be answered.
+#[derive(Debug)]
+pub struct Queue<T> {
+    pub(super) options: QueueOptions,
+    pub(super) env: Env,
+    pub(super) layout: QueueLayout,
+    pub(super) lanes: Lanes,
+    /// Lanes with frames pending, in order of arrival.
+    pub(super) dirty: VecDeque<usize>,
+    pub(super) slots: Slots<T>,
+    /// Submissions under way, by id: a repeat waits with the first.
+    pub(super) under_way: HashMap<SubmissionId, u32>,
+    pub(super) barriers: Vec<u32>,
+    pub(super) kept: KeptSubmissions,
+    pub(super) next_seq: u64,
+    pub(super) newest_millis: u64,
+    pub(super) spares: VecDeque<Spare>,
+    pub(super) spares_under_way: usize,
+    /// Batches begun since files were last made ahead.
+    pub(super) begun_lately: usize,
+    /// Bytes to fill a file made ahead with.
+    pub(super) prefill_bytes: u64,
+    pub(super) closing: VecDeque<Closing>,
+    pub(super) seals_under_way: Vec<(u64, OpenView)>,
+    /// Among those are batches that hold frames not known synced.
+    pub(super) sealing_unsynced: bool,
+    /// Somebody wants batches closed that were perhaps part of the group under way.
+    pub(super) close_when_done: bool,
+    /// Files made ahead that no key can use any more, since it is past their seq.
+    pub(super) useless: Vec<PathBuf>,
+    /// In order of seq. The id tells two apart where a file that somebody put back has a seq used since.
+    pub(super) ready: BTreeMap<(u64, BatchId), ReadyBatch>,
+    pub(super) dead: BTreeMap<(u64, BatchId), ReadyBatch>,
+    pub(super) counters: Counters,
+    pub(super) pending_bytes: usize,
+    pub(super) in_flight: bool,
+    pub(super) stopped: bool,
+    /// What is on the medium is not known any more, and why.
+    pub(super) broken: Option<String>,
+    /// Since the house was last kept, a batch was begun or closed, or something was only written.
+    pub(super) keep_due: bool,
+}
+
+impl<T> Queue<T> {
+    /// Puts a queue together from what was recovered.
+    #[must_use]
+    pub fn new(env: Env, layout: QueueLayout, options: QueueOptions, recovered: Found) -> Self {
+        let mut queue = Self {
+            options,
+            env,
+            layout,
+            lanes: Lanes::default(),
+            dirty: VecDeque::new(),
+            slots: Slots::default(),
+            under_way: HashMap::new(),
+            barriers: Vec::new(),
+            kept: recovered.kept,
+            next_seq: recovered.next_seq,
+            newest_millis: recovered.newest_micros / 1000,
+            spares: VecDeque::new(),
+            spares_under_way: 0,
+            begun_lately: 0,
+            prefill_bytes: 0,
+            closing: VecDeque::new(),
+            seals_under_way: Vec::new(),
+            sealing_unsynced: false,
+            close_when_done: false,
+            useless: Vec::new(),
+            ready: recovered
+                .ready
+                .into_iter()
+                .map(|b| (b.name.key(), b))
+                .collect(),
+            dead: recovered
+                .dead
+                .into_iter()
+                .map(|b| (b.name.key(), b))
+                .collect(),
+            counters: Counters::default(),
+            pending_bytes: 0,
+            in_flight: false,
+            stopped: false,
+            broken: None,
+            keep_due: false,
+        };
+        let (wall, boot) = (queue.env.clock.wall_micros(), queue.env.clock.boot());
+        let mut bytes: u64 = queue
+            .ready
+            .values()
+            .chain(queue.dead.values())
+            .map(|b| b.name.bytes)
+            .sum();
+        for batch in recovered.open {
+            bytes += batch.tail.bytes;
+            let age = Duration::from_micros(wall.saturating_sub(batch.first_item_at));
+            // A key that was stored is within its bounds.
+            let number = queue.lanes.number(batch.header.key.as_bytes()).unwrap_or(0);
+            let Some(lane) = queue.lanes.get_mut(number) else {
+                continue;
+            };
+            lane.last_seq = batch.header.seq;
+            lane.aged = (age, boot);
+            lane.batch = Some(batch);
+        }
+        queue
+            .options
+            .spool_bytes
+            .fetch_add(bytes, Ordering::Relaxed);
+        queue
+    }
+
+    /// Whether closed batches hold frames that are not known synced: their seals will sync them.
+    pub(super) fn closed_unsynced(&self) -> bool {
+        self.sealing_unsynced
+            || self
+                .closing
+                .iter()
+                .any(|c| c.batch.synced_to < c.batch.tail.offset)
+    }
+
+    /// Whether somebody waits for a sync that comes with a seal.
+    #[must_use]
+    pub fn waits_for_seals(&self) -> bool {
+        !self.barriers.is_empty() && self.closed_unsynced()
+    }
+
+    /// Bytes of bodies that wait to be appended.
+    #[must_use]
+    pub fn pending_bytes(&self) -> usize {
+        self.pending_bytes
+    }
+
+    /// Takes note that what is on the medium is not known any more: nothing is taken or acknowledged from here.
+    pub fn fail(&mut self, why: String) {
+        self.stopped = true;
+        self.broken.get_or_insert(why);
+    }
+
+    /// Why nothing may be acknowledged any more, if that is so.
+    #[must_use]
+    pub fn broken(&self) -> Option<&str> {
+        self.broken.as_deref()
+    }
+
+    /// Takes nothing more from now on.
+    pub fn stop(&mut self) {
+        self.stopped = true;
+    }
+
+    /// Whether a group could be planned now.
+    #[must_use]
+    pub fn has_pending(&self) -> bool {
+        !self.in_flight && !self.stopped && (!self.dirty.is_empty() || !self.barriers.is_empty())
+    }
+
+    /// Whether somebody waits for nothing but a sync, and it could be planned now.
+    #[must_use]
+    pub fn has_barriers(&self) -> bool {
+        !self.in_flight && !self.stopped && !self.barriers.is_empty()
+    }
+
+    /// Open batches and those that are being closed, in order of seq.
+    #[must_use]
+    pub fn open_views(&self) -> Vec<OpenView> {
+        let open = self
+            .lanes
+            .iter()
+            .filter_map(|lane| lane.batch.as_ref())
+            .map(|b| view(b, None));
+        let closing = self.closing.iter().map(|c| view(&c.batch, Some(c.reason)));
+        let sealing = self.seals_under_way.iter().map(|(_, view)| view.clone());
+        let mut views: Vec<_> = open.chain(closing).chain(sealing).collect();
+        views.sort_by_key(|view| view.header.seq);
+        views
+    }
+
+    /// Batches that wait for delivery, in order of seq.
+    pub fn ready(&self) -> impl Iterator<Item = &ReadyBatch> {
+        self.ready.values()
+    }
+
+    /// Batches set aside, in order of seq.
+    pub fn dead(&self) -> impl Iterator<Item = &ReadyBatch> {
+        self.dead.values()
+    }
+
+    /// What happened since the start.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &QueueName {
+        &self.options.name
+    }
+
+    /// Takes the open batches out, for the mark of a clean stop.
+    pub fn take_open(&mut self) -> Vec<OpenBatch> {
+        self.stopped = true;
+        self.lanes
+            .iter_mut()
+            .filter_map(|lane| lane.batch.take())
+            .collect()
+    }
+}
+
+/// What [`Queue::new`] needs of [`Recovered`]; the ledger goes elsewhere.
+#[derive(Debug)]
+pub struct Found {
+    /// As there.
+    pub open: Vec<OpenBatch>,
+    /// As there.
+    pub ready: Vec<ReadyBatch>,
+    /// As there.
+    pub dead: Vec<ReadyBatch>,
+    /// As there.
+    pub next_seq: u64,
+    /// As there.
+    pub kept: KeptSubmissions,
+    /// As there.
+    pub newest_micros: u64,
+}
+
+impl Recovered {
+    /// Parts the ledger from the rest.
+    #[must_use]
+    pub fn split(self) -> (Found, crate::spool::ledger::Ledger) {
+        let Self {
+            open,
+            ready,
+            dead,
+            ledger,
+            next_seq,
+            kept,
+            newest_micros,
+        } = self;
+        (
+            Found {
+                open,
+                ready,
+                dead,
+                next_seq,
+                kept,
+                newest_micros,
+            },
+            ledger,
+        )
+    }
+}
+
+pub(super) fn view(batch: &OpenBatch, closing: Option<SealReason>) -> OpenView {
+    OpenView {
+        header: batch.header.clone(),
+        fill: Fill {
+            items: batch.tail.items,
+            bytes: batch.tail.bytes,
+        },
+        expires_at: batch.expires_at(),
+        path: batch.path.clone(),
+        closing,
+    }
+}
+
+/// A frame of this submission is not pending any more, without having been written.
+pub(super) fn release_frame<T>(slots: &mut Slots<T>, number: u32) {
+    if let Some(slot) = slots.get_mut(number) {
+        slot.frames_left -= 1;
+    }
+}

@@ -1,0 +1,253 @@
+//! Reads frames one after another, and goes on past bytes that are none.
+//!
+//! Nothing here trusts the file: lengths are bounded before anything is read, and memory is that of one body.
+//! A read error counts as bad bytes.
+
+use batchd_frame::checksum::crc32c;
+use batchd_frame::frame_header::FRAME_MAGIC;
+use batchd_frame::planted::{Planted, is_planted};
+use batchd_frame::{
+    BatchId, FILE_HEADER_BYTES, FRAME_ALIGN, FRAME_HEADER_BYTES, FrameHeader, HeaderError, Place,
+};
+
+use crate::env::File;
+use std::cell::Cell;
+
+/// The longest body of a frame: that of the largest submission, and what is around it.
+pub const BODY_BYTES_MAX: u64 = (16 << 20) + (64 << 10);
+/// How much is searched at a time.
+const WINDOW_BYTES: usize = 64 << 10;
+/// The distance of places where a frame may start.
+const STEP: usize = 8;
+const _: () = assert!(STEP as u64 == FRAME_ALIGN);
+/// Where frames begin.
+pub const FRAMES_START: u64 = FILE_HEADER_BYTES as u64;
+
+/// A frame that was found good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FoundFrame<'a> {
+    /// Where it starts.
+    pub offset: u64,
+    /// Its header.
+    pub header: FrameHeader,
+    /// Its header's checksum, which the next frame repeats.
+    pub crc: u32,
+    /// Its body, checked against the header.
+    pub body: &'a [u8],
+}
+
+/// What was found between the file header and the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Walked {
+    /// Good frames.
+    pub frames: u64,
+    /// First byte that belongs to no good frame, where what follows is not only zeros.
+    pub first_bad: Option<u64>,
+    /// End of the last good frame.
+    pub end: u64,
+    /// The highest `synced_to` of any good frame.
+    pub synced_to: u64,
+    /// A frame of a newer version or kind was met; the walk ended there.
+    pub newer: bool,
+}
+
+/// Why no good frame was found at a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotAFrame {
+    /// Bad bytes, or none, or not readable.
+    Bad,
+    /// Written by a newer program.
+    Newer,
+}
+
+/// Reads frames of one batch from a file, with a buffer that is kept.
+#[derive(Debug)]
+pub struct FrameReader<'a> {
+    file: FileRef<'a>,
+    batch: BatchId,
+    len: u64,
+    body: Vec<u8>,
+    read_failed: Cell<bool>,
+}
+
+struct FileRef<'a>(&'a dyn File);
+impl std::fmt::Debug for FileRef<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("File")
+    }
+}
+
+impl<'a> FrameReader<'a> {
+    /// Of a file of that length; frames that were written for another batch do not pass.
+    #[must_use]
+    pub fn new(file: &'a dyn File, batch: BatchId, len: u64) -> Self {
+        Self {
+            file: FileRef(file),
+            batch,
+            len,
+            body: Vec::new(),
+            read_failed: Cell::new(false),
+        }
+    }
+
+    /// The frame that starts at `offset`.
+    pub(crate) fn frame_at(&mut self, offset: u64) -> Result<FoundFrame<'_>, NotAFrame> {
+        let (header, crc) = self.load(offset)?;
+        Ok(FoundFrame {
+            offset,
+            header,
+            crc,
+            body: &self.body,
+        })
+    }
+
+    /// Reads the frame at `offset` into the buffer: its header and the header's checksum.
+    fn load(&mut self, offset: u64) -> Result<(FrameHeader, u32), NotAFrame> {
+        let mut bytes = [0; FRAME_HEADER_BYTES];
+        if !self.read_exact(&mut bytes, offset) {
+            return Err(NotAFrame::Bad);
+        }
+        let header = FrameHeader::decode(
+            &bytes,
+            Place {
+                batch: self.batch,
+                offset,
+            },
+        )
+        .map_err(|e| match e {
+            HeaderError::Newer { .. } => NotAFrame::Newer,
+            _ => NotAFrame::Bad,
+        })?;
+        let body_bytes = u64::from(header.body_bytes);
+        let end = offset + FRAME_HEADER_BYTES as u64 + body_bytes;
+        if body_bytes > BODY_BYTES_MAX || end > self.len {
+            return Err(NotAFrame::Bad);
+        }
+        let mut body = std::mem::take(&mut self.body);
+        body.resize(header.body_bytes as usize, 0);
+        let whole = self.read_exact(&mut body, offset + FRAME_HEADER_BYTES as u64);
+        self.body = body;
+        if !whole || crc32c(&self.body) != header.body_crc {
+            return Err(NotAFrame::Bad);
+        }
+        Ok((header, FrameHeader::crc_of(&bytes)))
+    }
+
+    fn read_exact(&self, buf: &mut [u8], offset: u64) -> bool {
+        let read = self.file.0.read_at(buf, offset);
+        if read.is_err() {
+            self.read_failed.set(true);
+        }
+        read.is_ok_and(|n| n == buf.len())
+    }
+
+    /// Whether anything could not be read so far: what is bad may then be there all the same.
+    #[must_use]
+    pub fn read_failed(&self) -> bool {
+        self.read_failed.get()
+    }
+
+    /// Walks all good frames from `FRAMES_START`. `first_prev` is what the first frame must repeat, where that is
+    /// known. Frames found past bad bytes are shown too: whether to keep them is the caller's decision.
+    pub fn walk(
+        &mut self,
+        first_prev: Option<u32>,
+        mut visit: impl FnMut(FoundFrame<'_>),
+    ) -> Walked {
+        let mut walked = Walked {
+            end: FRAMES_START,
+            ..Walked::default()
+        };
+        let mut expected_prev = first_prev;
+        let mut offset = FRAMES_START;
+        loop {
+            match self.load(offset) {
+                Ok((header, crc)) if expected_prev.is_none_or(|prev| prev == header.prev_crc) => {
+                    visit(FoundFrame {
+                        offset,
+                        header,
+                        crc,
+                        body: &self.body,
+                    });
+                    expected_prev = Some(crc);
+                    offset += header.frame_bytes();
+                    walked.frames += 1;
+                    walked.end = offset;
+                    walked.synced_to = walked.synced_to.max(header.synced_to.into());
+                }
+                Err(NotAFrame::Newer) => {
+                    walked.newer = true;
+                    return walked;
+                }
+                _ if is_planted(Planted::ZerosTakenForEnd) && self.zeros_at(offset) => {
+                    return walked;
+                }
+                _ if self.next_nonzero(offset).is_none() => return walked,
+                _ => {
+                    walked.first_bad.get_or_insert(offset);
+                    // Past bad bytes the chain is broken: the next good frame starts a new one.
+                    expected_prev = None;
+                    match self.search(offset) {
+                        Some(found) => offset = found,
+                        None => return walked,
+                    }
+                }
+            }
+        }
+    }
+
+    /// First place at or after `from` where a good frame, or a newer one, starts.
+    pub(crate) fn search(&mut self, from: u64) -> Option<u64> {
+        let mut window = vec![0; WINDOW_BYTES];
+        let mut at = from.next_multiple_of(FRAME_ALIGN);
+        while at < self.len {
+            // What cannot be read is passed over, a piece at a time.
+            let read = self.file.0.read_at(&mut window, at).unwrap_or(0);
+            for (i, piece) in window
+                .get(..read)
+                .unwrap_or_default()
+                .chunks(STEP)
+                .enumerate()
+            {
+                let offset = at + (i * STEP) as u64;
+                if piece.starts_with(&FRAME_MAGIC) && self.load(offset) != Err(NotAFrame::Bad) {
+                    return Some(offset);
+                }
+            }
+            at += match read {
+                0 => 512,
+                n => n.next_multiple_of(STEP) as u64,
+            };
+        }
+        None
+    }
+
+    fn zeros_at(&self, offset: u64) -> bool {
+        let mut bytes = [0; STEP];
+        self.file.0.read_at(&mut bytes, offset).is_ok() && bytes == [0; STEP]
+    }
+
+    /// First byte at or after `from` that is not zero, or cannot be read.
+    #[must_use]
+    pub fn next_nonzero(&self, from: u64) -> Option<u64> {
+        let mut window = vec![0; WINDOW_BYTES];
+        let mut at = from;
+        while at < self.len {
+            match self.file.0.read_at(&mut window, at) {
+                Ok(0) => return None,
+                Ok(n) => {
+                    let read = window.get(..n).unwrap_or_default();
+                    if let Some(i) = read.iter().position(|b| *b != 0) {
+                        return Some(at + i as u64);
+                    }
+                    at += n as u64;
+                }
+                Err(_) => {
+                    self.read_failed.set(true);
+                    return Some(at);
+                }
+            }
+        }
+        None
+    }
+}

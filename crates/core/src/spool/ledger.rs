@@ -1,0 +1,425 @@
+//! A queue's record of what became of each batch: one JSON line each, synced before the batch's file goes.
+//!
+//! Lines are only appended, and only to a file that this process wrote: at start the good lines are copied. A
+//! line that does not parse is the torn end of a crash, and is left out. Where there is no room for the copy, the
+//! file is appended to as it was found: a start must not need room, and what a lost line costs is a delivery that
+//! is made again under its old id.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use batchd_frame::{BatchId, ProducerRecord};
+use serde::{Deserialize, Serialize};
+
+use crate::env::{Env, File};
+use crate::error::{At, FsError};
+use crate::spool::layout::{QueueLayout, temporary};
+
+/// The ledger is rotated when it has grown past this.
+const ROTATE_BYTES: u64 = 8 << 20;
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The sink has it.
+    Delivered,
+    /// What could be read of it was delivered; the file is in quarantine.
+    DeliveredDamaged,
+    /// It outlived its lifespan and was set aside in `dead/`.
+    Expired,
+    /// It outlived its lifespan and was dropped.
+    Dropped,
+    /// Its file was gone, or no file any more: somebody else had been at it.
+    Removed,
+}
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerLine {
+    /// When, unix time in microseconds.
+    pub at: u64,
+    /// The batch.
+    pub id: BatchId,
+    /// Its number.
+    pub seq: u64,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Items in it.
+    pub items: u64,
+    /// Sum of their lengths.
+    pub bytes: u64,
+    /// Why, where there is more to say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+    /// The submissions it held.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub producers: Vec<ProducerRecord>,
+}
+
+/// The ledger, open for appending.
+pub struct Ledger {
+    env: Env,
+    layout: QueueLayout,
+    path: PathBuf,
+    /// Nothing where there is none yet, for want of space.
+    file: Option<Arc<dyn File>>,
+    len: u64,
+    rotate_bytes: u64,
+}
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Ledger({})", self.path.display())
+    }
+}
+
+impl Ledger {
+    /// Opens a queue's ledger: copies the good lines of the present one into a file of our own. Every line,
+    /// those of the previous ledger first, is shown to `visit`.
+    ///
+    /// # Errors
+    /// [`FsError`]; the ledger is then as it was found.
+    pub fn open(
+        env: &Env,
+        layout: &QueueLayout,
+        mut visit: impl FnMut(LedgerLine),
+    ) -> Result<Self, FsError> {
+        let path = layout.ledger();
+        let previous = layout.ledger_previous();
+        read_lines(env, &previous, |_, line| visit(line))?;
+        let mut good = Vec::new();
+        read_lines(env, &path, |text, line| {
+            good.extend_from_slice(text);
+            good.push(b'\n');
+            visit(line);
+        })?;
+        let (file, len) = match write_anew(env, layout, &good) {
+            Ok(file) => (Some(file), good.len() as u64),
+            Err(error) if error.is_no_space() => {
+                tracing::warn!(%error, "no room to copy the ledger; it is appended to as it is");
+                as_found(env, &path)?
+            }
+            Err(error) => return Err(error),
+        };
+        let (env, layout) = (env.clone(), layout.clone());
+        Ok(Self {
+            env,
+            layout,
+            path,
+            file,
+            len,
+            rotate_bytes: ROTATE_BYTES,
+        })
+    }
+
+    /// Appends lines. Durable on return.
+    ///
+    /// # Errors
+    /// [`FsError`]. Where space is short, the ledger is cut back to what it was; after a failed sync it must
+    /// not be used again.
+    pub fn append(&mut self, lines: &[LedgerLine]) -> Result<(), LedgerError> {
+        if self.len >= self.rotate_bytes {
+            self.rotate()?;
+        }
+        let mut text = Vec::new();
+        for line in lines {
+            // A line of plain fields always serializes.
+            let json = serde_json::to_vec(line);
+            text.extend_from_slice(&json.unwrap_or_default());
+            text.push(b'\n');
+        }
+        let file = match &self.file {
+            Some(file) => Arc::clone(file),
+            None => write_anew(&self.env, &self.layout, &[]).map_err(LedgerError::Untouched)?,
+        };
+        self.file = Some(Arc::clone(&file));
+        if let Err(error) = file.write_all_at(&text, self.len).at("write", &self.path) {
+            let cut = file.set_len(self.len).and_then(|()| file.sync_data());
+            return Err(match cut {
+                Ok(()) => LedgerError::Untouched(error),
+                Err(_) => LedgerError::Unknown(error),
+            });
+        }
+        file.sync_data()
+            .at("sync", &self.path)
+            .map_err(LedgerError::Unknown)?;
+        self.len += text.len() as u64;
+        Ok(())
+    }
+
+    /// Begins a new ledger. The files of the batches that are on record in the old one are gone for certain
+    /// first, since only two ledgers are read at start.
+    fn rotate(&mut self) -> Result<(), LedgerError> {
+        let (fs, unknown) = (&self.env.fs, LedgerError::Unknown);
+        for dir in [self.layout.ready(), self.layout.open()] {
+            fs.sync_dir(&dir).at("sync", &dir).map_err(unknown)?;
+        }
+        // The new one is there before the old one moves, so that no failure leaves the queue without.
+        let (new, file) = match make_new(&self.env, &self.path, &[]) {
+            Ok(made) => made,
+            Err(error) if error.is_no_space() => {
+                tracing::warn!(%error, "no room to rotate the ledger; it grows on");
+                return Ok(());
+            }
+            Err(error) => return Err(LedgerError::Untouched(error)),
+        };
+        let previous = self.layout.ledger_previous();
+        if let Err(error) = fs.rename(&self.path, &previous).at("rename", &previous) {
+            return Err(LedgerError::Untouched(error));
+        }
+        fs.rename(&new, &self.path)
+            .at("rename", &self.path)
+            .map_err(unknown)?;
+        let dir = self.layout.dir();
+        fs.sync_dir(dir).at("sync", dir).map_err(unknown)?;
+        self.file = Some(file);
+        self.len = 0;
+        Ok(())
+    }
+}
+
+/// Why lines were not recorded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LedgerError {
+    /// The ledger is as it was before; try again.
+    #[error(transparent)]
+    Untouched(FsError),
+    /// Whether the lines are durable is not known; the ledger must not be written any more.
+    #[error(transparent)]
+    Unknown(FsError),
+}
+
+fn write_anew(env: &Env, layout: &QueueLayout, content: &[u8]) -> Result<Arc<dyn File>, FsError> {
+    let path = layout.ledger();
+    let (new, file) = make_new(env, &path, content)?;
+    env.fs.rename(&new, &path).at("rename", &path)?;
+    env.fs.sync_dir(layout.dir()).at("sync", layout.dir())?;
+    Ok(file)
+}
+
+/// Makes a ledger under a temporary name.
+fn make_new(env: &Env, path: &Path, content: &[u8]) -> Result<(PathBuf, Arc<dyn File>), FsError> {
+    let new = temporary(path);
+    match env.fs.unlink(&new) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).at("remove", &new);
+        }
+        _ => {}
+    }
+    let file = env.fs.create_new(&new).at("create", &new)?;
+    file.write_all_at(content, 0).at("write", &new)?;
+    file.sync_data().at("sync", &new)?;
+    Ok((new, file))
+}
+
+/// Opens the ledger that is there, to append to it: the file, and where the next line goes.
+fn as_found(env: &Env, path: &Path) -> Result<(Option<Arc<dyn File>>, u64), FsError> {
+    let file = match env.fs.open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((None, 0)),
+        other => other.at("open", path)?,
+    };
+    let mut end = 0;
+    each_line(&*file, path, |_, after| end = after);
+    // A torn last line would swallow the next one.
+    file.set_len(end).at("cut", path)?;
+    Ok((Some(file), end))
+}
+
+fn read_lines(
+    env: &Env,
+    path: &Path,
+    mut visit: impl FnMut(&[u8], LedgerLine),
+) -> Result<(), FsError> {
+    let file = match env.fs.open_read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        other => other.at("open", path)?,
+    };
+    each_line(&*file, path, |text, _| {
+        if let Ok(line) = serde_json::from_slice(text) {
+            visit(text, line);
+        } else if text.iter().any(|b| *b != 0) {
+            tracing::warn!(path = %path.display(), "a ledger line does not parse; left out");
+        }
+    });
+    Ok(())
+}
+
+/// Visits what ends in a newline, with the offset behind that.
+fn each_line(file: &dyn File, path: &Path, mut visit: impl FnMut(&[u8], u64)) {
+    let mut window = vec![0; 256 << 10];
+    let mut pending: Vec<u8> = Vec::new();
+    let mut offset = 0;
+    loop {
+        let n = file.read_at(&mut window, offset).unwrap_or_else(|error| {
+            tracing::error!(path = %path.display(), offset, %error, "the rest of the ledger cannot be read");
+            0
+        });
+        let mut line_end = offset;
+        offset += n as u64;
+        let mut rest = window.get(..n).unwrap_or_default();
+        while let Some(end) = rest.iter().position(|b| *b == b'\n') {
+            let (head, tail) = rest.split_at(end);
+            pending.extend_from_slice(head);
+            rest = tail.get(1..).unwrap_or_default();
+            line_end += head.len() as u64 + 1;
+            visit(&pending, line_end);
+            pending.clear();
+        }
+        pending.extend_from_slice(rest);
+        // A line is short; what is longer is none.
+        if n == 0 {
+            return;
+        }
+        if pending.len() > LINE_BYTES_MAX {
+            pending.clear();
+        }
+    }
+}
+
+const LINE_BYTES_MAX: usize = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::sim::{ENOSPC, Fault, OpKind, SimClock, SimDisk};
+    use crate::spool::Layout;
+    use batchd_frame::QueueName;
+
+    fn disk() -> (SimDisk, Env, QueueLayout) {
+        let disk = SimDisk::new();
+        let layout = Layout::new("/s").queue(&QueueName::new("q").expect("a name"));
+        for dir in [layout.open(), layout.ready()] {
+            disk.mkdir_durable(dir).expect("fresh disk");
+        }
+        let env = disk.env(&SimClock::default(), 1);
+        (disk, env, layout)
+    }
+
+    fn line(seq: u64) -> LedgerLine {
+        LedgerLine {
+            at: 1,
+            id: BatchId::from_bytes([7; 16]),
+            seq,
+            outcome: Outcome::Delivered,
+            items: 1,
+            bytes: 2,
+            why: String::new(),
+            producers: Vec::new(),
+        }
+    }
+
+    fn open(env: &Env, layout: &QueueLayout) -> (Ledger, Vec<u64>) {
+        let mut seqs = Vec::new();
+        let ledger = Ledger::open(env, layout, |line| seqs.push(line.seq)).expect("opens");
+        (ledger, seqs)
+    }
+
+    #[track_caller]
+    fn check(disk: &SimDisk, layout: &QueueLayout, seqs: &[u64]) {
+        let disk = disk.durable_image().to_disk();
+        assert_eq!(open(&disk.env(&SimClock::default(), 2), layout).1, seqs);
+    }
+
+    #[test]
+    fn lines_are_durable_and_read_back() {
+        let (disk, env, layout) = disk();
+        let (mut ledger, none) = open(&env, &layout);
+        assert!(none.is_empty());
+        ledger.append(&[line(1), line(2)]).expect("appends");
+        ledger.append(&[line(3)]).expect("appends");
+        check(&disk, &layout, &[1, 2, 3]);
+    }
+
+    #[test]
+    fn a_torn_line_is_left_out_and_does_not_swallow_the_next() {
+        let (disk, env, layout) = disk();
+        open(&env, &layout)
+            .0
+            .append(&[line(1), line(2)])
+            .expect("appends");
+        let mut image = disk.live_image();
+        let text = image.read(layout.ledger()).expect("there");
+        image
+            .write(layout.ledger(), text[..text.len() - 9].to_vec())
+            .expect("there");
+        for room in [None, Some(0)] {
+            let torn = image.to_disk();
+            torn.set_capacity(room.map(|room| torn.bytes_used() + room));
+            let env = torn.env(&SimClock::default(), 2);
+            let (mut ledger, seqs) = open(&env, &layout);
+            assert_eq!(seqs, [1], "room {room:?}");
+            torn.set_capacity(None);
+            ledger.append(&[line(3)]).expect("appends");
+            check(&torn, &layout, &[1, 3]);
+        }
+    }
+
+    #[test]
+    fn a_full_disk_without_a_ledger_makes_one_when_there_is_room() {
+        let (disk, env, layout) = disk();
+        disk.set_capacity(Some(0));
+        let (mut ledger, _) = open(&env, &layout);
+        assert!(matches!(
+            ledger.append(&[line(1)]),
+            Err(LedgerError::Untouched(_))
+        ));
+        disk.set_capacity(None);
+        ledger.append(&[line(1)]).expect("appends");
+        check(&disk, &layout, &[1]);
+    }
+
+    #[test]
+    fn rotation_keeps_the_lines_before_it() {
+        let (disk, env, layout) = disk();
+        let (mut ledger, _) = open(&env, &layout);
+        ledger.rotate_bytes = 1;
+        for seq in 1..=4 {
+            ledger.append(&[line(seq)]).expect("appends");
+        }
+        check(&disk, &layout, &[3, 4]);
+    }
+
+    #[test]
+    fn a_rotation_that_finds_no_room_loses_nothing_and_is_made_up_for() {
+        for kind in [OpKind::Create, OpKind::Write, OpKind::Rename] {
+            let (disk, env, layout) = disk();
+            let (mut ledger, _) = open(&env, &layout);
+            ledger.append(&[line(1)]).expect("appends");
+            ledger.rotate_bytes = 1;
+            disk.fail_nth(kind, 1, Fault::once(ENOSPC));
+            let mut seqs = vec![1];
+            for seq in 2..=3 {
+                match ledger.append(&[line(seq)]) {
+                    Ok(()) => seqs.push(seq),
+                    Err(LedgerError::Untouched(_)) => {}
+                    Err(error) => panic!("{kind:?}: {error}"),
+                }
+            }
+            assert!(seqs.len() > 1);
+            check(&disk, &layout, &seqs);
+        }
+    }
+
+    #[test]
+    fn a_rotation_survives_a_crash_at_each_call() {
+        for cut in 0.. {
+            let (disk, env, layout) = disk();
+            let (mut ledger, _) = open(&env, &layout);
+            ledger.append(&[line(1)]).expect("appends");
+            ledger.rotate_bytes = 1;
+            disk.power_cut_after(cut);
+            let recorded = ledger.append(&[line(2)]).is_ok();
+            for image in disk.crash_states(&crate::env::sim::Limits::default()) {
+                let disk = image.to_disk();
+                let seqs = open(&disk.env(&SimClock::default(), 2), &layout).1;
+                assert!(seqs.starts_with(&[1]), "cut {cut}: {seqs:?} {image:?}");
+                assert!(!recorded || seqs == [1, 2], "cut {cut}: {seqs:?} {image:?}");
+            }
+            if recorded {
+                break;
+            }
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The spool on disk: its names, its files, what is found in it after a crash.
+
+pub mod frames;
+pub mod kept;
+pub mod layout;
+pub mod ledger;
+pub mod open;
+pub mod progress;
+pub mod quarantine;
+pub mod recovery;
+pub mod root;
+pub mod sealed;
+pub mod writer;
+
+pub use layout::{Layout, OpenName, QueueLayout, ReadyName};
+pub use root::{LockedSpool, SpoolError};

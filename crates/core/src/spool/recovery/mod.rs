@@ -1,0 +1,14 @@
+//! What happens to what a crash left: [`facts`] says what a file in `open/` holds, [`table`] decides, `act`
+//! does it, and [`recover`] puts a queue together.
+//!
+//! Recovery never appends to a file that this process did not write: good frames are copied to a new file
+//! under the same id and seq. So the pages that a failed sync left clean but unwritten cannot deceive it, and
+//! there is one way to mend a file. It succeeds whatever lies there; what it cannot read it sets aside.
+
+mod act;
+pub mod facts;
+mod recover;
+pub mod table;
+
+pub use act::OpenBatch;
+pub use recover::{ReadyBatch, Recovered, created_micros, recover};

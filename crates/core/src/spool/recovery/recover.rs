@@ -1,0 +1,536 @@
+//! Puts a queue together from what lies in its directory.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use batchd_frame::{BatchId, Key, ProducerRecord, QueueName};
+
+use super::act::{OpenBatch, copy_over, keep_torn, kept_contents};
+use super::facts::{Examined, Name, examine};
+use super::table::{Decision, Frames, Original, decide};
+use crate::env::{DirEntry, Env, File};
+use crate::error::{At, FsError};
+use crate::spool::kept::KeptSubmissions;
+use crate::spool::layout::{OpenName, QueueLayout, ReadyName, is_temporary, parse_progress};
+use crate::spool::ledger::{Ledger, Outcome};
+use crate::spool::quarantine::Quarantine;
+use crate::spool::root::LockedSpool;
+use crate::spool::sealed::SealedFile;
+
+/// How far back submissions are remembered, in microseconds.
+const PRODUCER_WINDOW_MICROS: u64 = 3_600_000_000;
+/// After so many seals that are older than that, none before them is read.
+const TOO_OLD_SEALS_MAX: usize = 64;
+
+/// A sealed batch that waits for delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadyBatch {
+    /// What its name tells.
+    pub name: ReadyName,
+    /// Its file.
+    pub path: PathBuf,
+}
+
+/// What came out of a queue's directory.
+#[derive(Debug)]
+pub struct Recovered {
+    /// Batches that are filled further, at most one a key.
+    pub open: Vec<OpenBatch>,
+    /// Sealed batches, in order of seq.
+    pub ready: Vec<ReadyBatch>,
+    /// Batches set aside.
+    pub dead: Vec<ReadyBatch>,
+    /// The ledger.
+    pub ledger: Ledger,
+    /// A seq that was never used.
+    pub next_seq: u64,
+    /// The submissions that are known.
+    pub kept: KeptSubmissions,
+    /// The newest time met, in microseconds: wall clocks behind it are not believed.
+    pub newest_micros: u64,
+}
+
+/// Recovers a queue. Everything in the result is durable; running it again, after a crash at any point, gives
+/// the same items.
+///
+/// # Errors
+/// [`FsError`] only where the directories themselves cannot be read or the ledger cannot be written. Whatever
+/// bytes lie in the files, they are no error.
+pub fn recover(spool: &LockedSpool, queue: &QueueName) -> Result<Recovered, FsError> {
+    let layout = spool.make_queue(queue)?;
+    let env = spool.env();
+    let mut work = Work {
+        env,
+        queue,
+        layout: &layout,
+        quarantine: spool.quarantine(),
+        quarantine_dir: spool.layout().quarantine(),
+        finished: HashMap::new(),
+        next_seq: 1,
+        newest_micros: 0,
+        ledger_kept: Vec::new(),
+        parked: Vec::new(),
+    };
+    let ledger = work.read_ledger()?;
+    let mut dead = work.list_sealed(&layout.dead(), &HashMap::new())?;
+    let dead_ids: HashMap<BatchId, PathBuf> =
+        dead.iter().map(|b| (b.name.id, b.path.clone())).collect();
+    let mut ready = work.list_sealed(&layout.ready(), &dead_ids)?;
+    let elsewhere: HashMap<BatchId, PathBuf> = ready
+        .iter()
+        .chain(&dead)
+        .map(|b| (b.name.id, b.path.clone()))
+        .collect();
+    let Taken {
+        open,
+        ready: sealed,
+        dead: set_aside,
+    } = work.take_open(&elsewhere)?;
+    ready.extend(sealed);
+    ready.sort_by_key(|batch| batch.name.seq);
+    dead.extend(set_aside);
+    dead.sort_by_key(|batch| batch.name.seq);
+    let kept = work.kept_submissions(&ready, &dead, &open);
+    Ok(Recovered {
+        open,
+        ready,
+        dead,
+        ledger,
+        next_seq: work.next_seq,
+        kept,
+        newest_micros: work.newest_micros,
+    })
+}
+
+struct Work<'a> {
+    env: &'a Env,
+    queue: &'a QueueName,
+    layout: &'a QueueLayout,
+    quarantine: Quarantine,
+    quarantine_dir: PathBuf,
+    /// Batches that the ledger says are done.
+    finished: HashMap<BatchId, Outcome>,
+    next_seq: u64,
+    newest_micros: u64,
+    /// What finished batches held, with their seq and when that was recorded.
+    ledger_kept: Vec<(u64, u64, Vec<ProducerRecord>)>,
+    /// What open batches hold that cannot be recovered now.
+    parked: Vec<(u64, Vec<ProducerRecord>)>,
+}
+
+/// What came out of `open/`.
+struct Taken {
+    open: Vec<OpenBatch>,
+    ready: Vec<ReadyBatch>,
+    dead: Vec<ReadyBatch>,
+}
+
+impl Work<'_> {
+    fn saw(&mut self, seq: u64, id: BatchId) {
+        self.next_seq = self.next_seq.max(seq.saturating_add(1));
+        self.newest_micros = self.newest_micros.max(created_micros(id));
+    }
+
+    fn read_ledger(&mut self) -> Result<Ledger, FsError> {
+        let (env, layout) = (self.env, self.layout);
+        Ledger::open(env, layout, |line| {
+            self.saw(line.seq, line.id);
+            self.newest_micros = self.newest_micros.max(line.at);
+            self.finished.insert(line.id, line.outcome);
+            if !line.producers.is_empty() {
+                self.ledger_kept.push((line.seq, line.at, line.producers));
+            }
+        })
+    }
+
+    /// Lists `ready/` or `dead/` by names alone. Batches the ledger knows as done are removed from `ready/`: the
+    /// crash came between the record and the unlink.
+    fn list_sealed(
+        &mut self,
+        dir: &Path,
+        set_aside: &HashMap<BatchId, PathBuf>,
+    ) -> Result<Vec<ReadyBatch>, FsError> {
+        let is_ready = *dir == self.layout.ready();
+        let mut found: BTreeMap<BatchId, ReadyBatch> = BTreeMap::new();
+        let mut progress = Vec::new();
+        for DirEntry { name, is_dir } in self.env.fs.read_dir(dir).at("list", dir)? {
+            let path = dir.join(&name);
+            if is_dir {
+                self.set_aside(&path, "a directory where batches are");
+                continue;
+            }
+            if is_temporary(&name) {
+                self.remove(&path);
+                continue;
+            }
+            if let Some(id) = parse_progress(&name).filter(|_| is_ready) {
+                progress.push((id, path));
+                continue;
+            }
+            let Ok(parsed) = name.parse::<ReadyName>() else {
+                self.set_aside(&path, "not the name of a sealed batch");
+                continue;
+            };
+            self.saw(parsed.seq, parsed.id);
+            let finished = self.finished.get(&parsed.id).filter(|_| is_ready);
+            if finished == Some(&Outcome::DeliveredDamaged) {
+                self.set_aside(&path, "what could be read of it is on record as delivered");
+            } else if matches!(finished, Some(Outcome::Delivered | Outcome::Dropped)) {
+                tracing::info!(queue = %self.queue, batch = %parsed.id, "already on record; removed");
+                self.remove(&path);
+            } else if set_aside
+                .get(&parsed.id)
+                .is_some_and(|dead| self.same_bytes(&path, dead))
+            {
+                // The rename was made durable in one directory and not yet in the other.
+                self.remove(&path);
+            } else if set_aside.contains_key(&parsed.id) || found.contains_key(&parsed.id) {
+                self.set_aside(&path, "the same batch exists twice");
+            } else {
+                found.insert(parsed.id, ReadyBatch { name: parsed, path });
+            }
+        }
+        for (id, path) in progress {
+            if !found.contains_key(&id) {
+                self.remove(&path);
+            }
+        }
+        let mut batches: Vec<_> = found.into_values().collect();
+        batches.sort_by_key(|batch| batch.name.seq);
+        Ok(batches)
+    }
+
+    /// Goes through `open/`: batches to fill further, those that were sealed, and those set aside.
+    fn take_open(&mut self, elsewhere: &HashMap<BatchId, PathBuf>) -> Result<Taken, FsError> {
+        let mut files = self.examine_all(elsewhere)?;
+        mark_highest(&mut files);
+        let (mut open, mut sealed) = (Vec::new(), Vec::new());
+        for examined in files {
+            if let Some(name) = examined.identity {
+                self.saw(name.seq, name.id);
+            }
+            let decision = decide(&examined.facts);
+            let path = self.layout.open().join(&examined.name);
+            // Opened again: there may be more of them than descriptors.
+            let file = match decision.frames {
+                Frames::None if decision.original != Original::KeepTorn => None,
+                _ => match self.env.fs.open_read(&path).at("open", &path) {
+                    Ok(file) => Some(file),
+                    Err(error) => {
+                        self.leave(&path, &error);
+                        continue;
+                    }
+                },
+            };
+            match self.apply(&examined, file.as_deref(), &path, decision, elsewhere) {
+                Ok(None) => {}
+                Ok(Some(batch)) if decision.frames == Frames::Reopen => open.push(batch),
+                Ok(Some(batch)) => sealed.push((decision.frames, batch)),
+                Err(error) => {
+                    self.leave(&path, &error);
+                    if let (Some(file), Some(name)) = (&file, examined.identity) {
+                        let contents = kept_contents(&examined, &**file, name.id);
+                        self.parked.push((name.seq, contents.records()));
+                    }
+                }
+            }
+        }
+        let (ready, dead) = self.move_sealed(sealed)?;
+        Ok(Taken { open, ready, dead })
+    }
+
+    fn examine_all(
+        &mut self,
+        elsewhere: &HashMap<BatchId, PathBuf>,
+    ) -> Result<Vec<Examined>, FsError> {
+        let dir = self.layout.open();
+        let mut entries = self.env.fs.read_dir(&dir).at("list", &dir)?;
+        entries.sort();
+        let mut files = Vec::new();
+        for DirEntry { name, is_dir } in entries {
+            let path = dir.join(&name);
+            let named = name.parse::<OpenName>().ok();
+            let mut examined = match named.filter(|_| !is_dir) {
+                None => Examined::unreadable(&name),
+                Some(named) => match self.env.fs.open_read(&path) {
+                    Ok(file) => examine(&*file, &name, self.queue),
+                    Err(error) => {
+                        // Perhaps there are too many files open. That is no damage.
+                        self.saw(named.seq, named.id);
+                        self.leave(
+                            &path,
+                            &FsError {
+                                operation: "open",
+                                path: path.clone(),
+                                source: error,
+                            },
+                        );
+                        continue;
+                    }
+                },
+            };
+            if is_dir {
+                examined.facts.name = Name::Other;
+            }
+            files.push(examined);
+        }
+        // Of two files with one id, that which bears its name is kept.
+        files.sort_by_key(|e| (!e.has_its_name(), e.identity.map(|n| n.seq)));
+        let mut seen = HashSet::new();
+        for examined in &mut files {
+            if let Some(OpenName { id, .. }) = examined.identity
+                && examined.facts.items
+            {
+                let twice = !seen.insert(id);
+                let finished = self.finished.contains_key(&id);
+                examined.facts.elsewhere = twice || finished || elsewhere.contains_key(&id);
+            }
+        }
+        files.sort_by_key(|e| e.identity.map(|n| n.seq));
+        Ok(files)
+    }
+
+    fn leave(&self, path: &Path, error: &FsError) {
+        tracing::error!(
+            queue = %self.queue, path = %path.display(), error = %error,
+            "cannot be recovered now; it stays as it is and is tried at the next start"
+        );
+    }
+
+    fn apply(
+        &self,
+        examined: &Examined,
+        file: Option<&dyn File>,
+        path: &Path,
+        decision: Decision,
+        elsewhere: &HashMap<BatchId, PathBuf>,
+    ) -> Result<Option<OpenBatch>, FsError> {
+        match decision.original {
+            Original::Park => {
+                tracing::error!(
+                    queue = %self.queue, path = %path.display(),
+                    "written by a newer program; left untouched"
+                );
+                return Ok(None);
+            }
+            Original::Quarantine => {
+                self.quarantine_open(examined, path, elsewhere);
+                return Ok(None);
+            }
+            Original::KeepTorn => self.note_torn(examined, file, path),
+            Original::Link => {
+                let reason = format!("damaged: {}", examined.describe_damage());
+                let kept = self.quarantine.link(path, &reason)?;
+                tracing::error!(
+                    queue = %self.queue, path = %path.display(), original = %kept.display(),
+                    damage = examined.describe_damage(),
+                    "a batch is damaged; its readable items go on, the original is in quarantine"
+                );
+            }
+            Original::Forget => {}
+        }
+        match (decision.frames, file) {
+            (Frames::None, _) | (_, None) => {
+                self.remove(path);
+                Ok(None)
+            }
+            (frames, Some(file)) => {
+                copy_over(self.env, self.queue, examined, file, path, frames).map(Some)
+            }
+        }
+    }
+
+    fn quarantine_open(
+        &self,
+        examined: &Examined,
+        path: &Path,
+        elsewhere: &HashMap<BatchId, PathBuf>,
+    ) {
+        let id = examined.identity.map(|name| name.id);
+        if examined.facts.elsewhere {
+            let other = id.and_then(|id| elsewhere.get(&id));
+            let finished = id.is_some_and(|id| self.finished.contains_key(&id));
+            if other.is_some_and(|other| self.same_bytes(path, other)) {
+                // The rename was made durable in one directory and not yet in the other.
+                self.remove(path);
+            } else if finished && examined.facts.seal && examined.first_bad.is_none() {
+                // So was this one, and the batch has been delivered since.
+                tracing::info!(queue = %self.queue, path = %path.display(), "already on record; removed");
+                self.remove(path);
+            } else {
+                self.set_aside(
+                    path,
+                    "the same batch exists sealed, or is on record as finished",
+                );
+            }
+        } else if examined.facts.name == Name::Batch {
+            self.set_aside(
+                path,
+                &format!("cannot be read: {}", examined.describe_damage()),
+            );
+        } else {
+            self.set_aside(path, "not a batch file, or not readable");
+        }
+    }
+
+    fn note_torn(&self, examined: &Examined, file: Option<&dyn File>, path: &Path) {
+        let kept = file.map(|f| keep_torn(self.env, &self.quarantine_dir, examined, f));
+        match kept {
+            Some(Err(error)) => tracing::warn!(
+                queue = %self.queue, path = %path.display(), %error,
+                "torn tail cut off, none of it was acknowledged; it could not be kept"
+            ),
+            Some(Ok(Some(kept))) => tracing::warn!(
+                queue = %self.queue, path = %path.display(), offset = examined.good_end,
+                kept = %kept.display(), "torn tail cut off, none of it was acknowledged"
+            ),
+            _ => {}
+        }
+    }
+
+    /// Renames sealed copies to where they belong: ready and dead ones. Durable on return.
+    fn move_sealed(
+        &mut self,
+        sealed: Vec<(Frames, OpenBatch)>,
+    ) -> Result<(Vec<ReadyBatch>, Vec<ReadyBatch>), FsError> {
+        let (mut ready, mut dead) = (Vec::new(), Vec::new());
+        for (frames, batch) in sealed {
+            let name = batch.ready_name();
+            let is_dead = frames == Frames::Dead;
+            let dir = if is_dead {
+                self.layout.dead()
+            } else {
+                self.layout.ready()
+            };
+            let path = dir.join(name.to_string());
+            let path = match self.env.fs.rename(&batch.path, &path) {
+                Ok(()) => path,
+                Err(error) => {
+                    // Sealed and durable where it is, so that it can go out from there.
+                    tracing::warn!(
+                        queue = %self.queue, path = %batch.path.display(), %error,
+                        "a sealed batch cannot be renamed now; it is delivered from open/"
+                    );
+                    batch.path
+                }
+            };
+            if is_dead { &mut dead } else { &mut ready }.push(ReadyBatch { name, path });
+        }
+        for dir in [self.layout.ready(), self.layout.dead(), self.layout.open()] {
+            self.env.fs.sync_dir(&dir).at("sync", &dir)?;
+        }
+        Ok((ready, dead))
+    }
+
+    fn kept_submissions(
+        &self,
+        ready: &[ReadyBatch],
+        dead: &[ReadyBatch],
+        open: &[OpenBatch],
+    ) -> KeptSubmissions {
+        let oldest = self.newest_micros.saturating_sub(PRODUCER_WINDOW_MICROS);
+        let recorded = self.ledger_kept.iter().filter(|(_, at, _)| *at >= oldest);
+        let mut held: Vec<(u64, Vec<ProducerRecord>)> = recorded
+            .map(|(seq, _, records)| (*seq, records.clone()))
+            .collect();
+        held.extend(self.parked.iter().cloned());
+        held.extend(
+            open.iter()
+                .map(|batch| (batch.header.seq, batch.contents.records())),
+        );
+        let mut sealed: Vec<_> = ready.iter().chain(dead).collect();
+        sealed.sort_by_key(|batch| Reverse(batch.name.seq));
+        // An id is as old as its file, which may have been made long before its batch was filled.
+        let mut too_old = 0;
+        for batch in sealed {
+            let seal = SealedFile::open(self.env, &batch.path, batch.name.id)
+                .ok()
+                .and_then(|file| file.read_seal());
+            match seal {
+                Some(seal) if seal.sealed_at >= oldest => {
+                    held.push((batch.name.seq, seal.producers));
+                }
+                Some(_) => too_old += 1,
+                None => {}
+            }
+            if too_old >= TOO_OLD_SEALS_MAX {
+                break;
+            }
+        }
+        // In order of seq, so that the parts of a submission meet, whatever became of each.
+        held.sort_by_key(|(seq, _)| *seq);
+        let mut kept = KeptSubmissions::default();
+        for (_, records) in &held {
+            kept.enter(records);
+        }
+        kept
+    }
+
+    fn same_bytes(&self, one: &Path, other: &Path) -> bool {
+        let open = |path| self.env.fs.open_read(path);
+        let (Ok(one), Ok(other)) = (open(one), open(other)) else {
+            return false;
+        };
+        let (mut a, mut b) = (vec![0; 64 << 10], vec![0; 64 << 10]);
+        let mut offset = 0;
+        loop {
+            let read = (one.read_at(&mut a, offset), other.read_at(&mut b, offset));
+            let (Ok(n), Ok(m)) = read else { return false };
+            if n != m || a.get(..n) != b.get(..m) {
+                return false;
+            }
+            if n == 0 {
+                return true;
+            }
+            offset += n as u64;
+        }
+    }
+
+    fn set_aside(&self, path: &Path, reason: &str) {
+        match self.quarantine.take(path, reason) {
+            Ok(kept) => tracing::error!(
+                queue = %self.queue, path = %path.display(), kept = %kept.display(), reason,
+                "set aside in quarantine"
+            ),
+            Err(error) => tracing::error!(
+                queue = %self.queue, path = %path.display(), %error, reason,
+                "cannot be set aside; it stays where it is"
+            ),
+        }
+    }
+
+    fn remove(&self, path: &Path) {
+        if let Err(error) = self.env.fs.unlink(path) {
+            tracing::warn!(queue = %self.queue, path = %path.display(), %error, "cannot be removed");
+        }
+    }
+}
+
+/// Of each key, the batch with the highest seq may be filled further; one under a wrong name may not.
+fn mark_highest(files: &mut [Examined]) {
+    let mut highest: HashMap<Key, u64> = HashMap::new();
+    for examined in files.iter() {
+        if let Some(header) = &examined.header
+            && examined.facts.items
+            && !examined.facts.elsewhere
+        {
+            let seq = highest.entry(header.key.clone()).or_insert(header.seq);
+            *seq = header.seq.max(*seq);
+        }
+    }
+    for examined in files {
+        let is_highest = examined
+            .header
+            .as_ref()
+            .is_some_and(|header| highest.get(&header.key) == Some(&header.seq));
+        examined.facts.highest = is_highest && examined.has_its_name();
+    }
+}
+
+/// The time in a UUIDv7, in microseconds since 1970.
+#[must_use]
+pub fn created_micros(id: BatchId) -> u64 {
+    let [a, b, c, d, e, f, ..] = *id.as_bytes();
+    u64::from_be_bytes([0, 0, a, b, c, d, e, f]) * 1000
+}

@@ -1,0 +1,358 @@
+//! Reads sealed batches, strictly: what is not exactly as the seal says is damage, and is named.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use batchd_frame::{
+    BatchId, BodyLimits, BodyView, Digester, FILE_HEADER_BYTES, FRAME_ALIGN, FileHeader, FrameKind,
+    Seal, Verdict, codec,
+};
+
+use crate::env::{Env, File};
+use crate::error::{At, FsError};
+use crate::spool::frames::{FRAMES_START, FrameReader};
+
+/// How far from the end of its file a seal is looked for.
+const SEAL_SEARCH_BYTES: u64 = 64 << 10;
+
+/// A run of items that can be read, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GoodRange {
+    /// Index in the batch of the first item.
+    pub first: u64,
+    /// How many items.
+    pub count: u64,
+    /// Sum of their lengths.
+    pub bytes: u64,
+    /// Offset of the first frame.
+    pub start: u64,
+    /// End of the last frame.
+    pub end: u64,
+}
+
+/// What a file in `ready/` or `dead/` holds.
+#[derive(Debug, Clone)]
+pub struct Inspection {
+    /// The header: from the head of the file or, where that is damaged, from the seal.
+    pub header: Option<FileHeader>,
+    /// The seal.
+    pub seal: Option<Seal>,
+    /// The last verdict.
+    pub verdict: Option<Verdict>,
+    /// What can be read, in order.
+    pub ranges: Vec<GoodRange>,
+    /// What is wrong, for people; nothing where the batch is whole.
+    pub damage: Option<String>,
+    /// A frame or header of a newer program was met: not damaged, but not for this program.
+    pub newer: bool,
+    /// End of the last good frame: where a verdict goes.
+    pub end: u64,
+    /// Checksum of the last good frame's header, which a verdict repeats.
+    pub last_crc: u32,
+}
+
+/// A batch file that is open for reading.
+pub struct SealedFile {
+    file: Arc<dyn File>,
+    path: PathBuf,
+    len: u64,
+    id: BatchId,
+}
+
+impl std::fmt::Debug for SealedFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SealedFile({})", self.path.display())
+    }
+}
+
+impl SealedFile {
+    /// Opens the file of a batch. Its id is part of every checksum.
+    ///
+    /// # Errors
+    /// [`FsError`].
+    pub fn open(env: &Env, path: &Path, id: BatchId) -> Result<Self, FsError> {
+        let file = env.fs.open_read(path).at("open", path)?;
+        let len = file.len().at("measure", path)?;
+        Ok(Self {
+            file,
+            path: path.to_path_buf(),
+            len,
+            id,
+        })
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads all of it and says what is there. Memory is that of one frame and of the list of ranges.
+    #[must_use]
+    pub fn inspect(&self) -> Inspection {
+        let mut head = [0; FILE_HEADER_BYTES];
+        let read = self.file.read_at(&mut head, 0).unwrap_or(0);
+        let decoded = FileHeader::decode(head.get(..read).unwrap_or_default());
+        let newer_header = matches!(
+            decoded,
+            Err(batchd_frame::file_header::FileHeaderError::Newer(_))
+        );
+        let header = decoded.ok().filter(|h| h.id == self.id);
+        let first_prev = header.as_ref().map(|_| FileHeader::crc_of(&head));
+        let mut found = Found::default();
+        let walked = FrameReader::new(&*self.file, self.id, self.len)
+            .walk(first_prev, |frame| found.take(&frame));
+        let damage = if header.is_none() {
+            Some("file header is damaged".to_owned())
+        } else {
+            found.damage(walked.first_bad)
+        };
+        let from_seal = || FileHeader::decode(&found.seal.as_ref()?.header).ok();
+        Inspection {
+            header: header.or_else(from_seal).filter(|h| h.id == self.id),
+            seal: found.seal.clone(),
+            verdict: found.verdict,
+            ranges: found.ranges,
+            damage,
+            newer: walked.newer || newer_header,
+            end: walked.end,
+            last_crc: found.last_crc,
+        }
+    }
+
+    /// The seal alone, looked for from the end of the file.
+    #[must_use]
+    pub fn read_seal(&self) -> Option<Seal> {
+        let mut reader = FrameReader::new(&*self.file, self.id, self.len);
+        let end = self.data_end().next_multiple_of(FRAME_ALIGN);
+        let lowest = end.saturating_sub(SEAL_SEARCH_BYTES);
+        let mut at = end;
+        while at > lowest {
+            at -= FRAME_ALIGN;
+            if let Ok(frame) = reader.frame_at(at)
+                && frame.header.kind == FrameKind::Seal
+            {
+                return codec::decode(frame.body).ok();
+            }
+        }
+        // A seal that names very many producers is longer than that.
+        self.inspect().seal
+    }
+
+    /// End of the last byte that is not zero: what was preallocated may not be cut off yet.
+    fn data_end(&self) -> u64 {
+        let mut window = vec![0; 64 << 10];
+        let mut end = self.len;
+        while end > 0 {
+            let start = end.saturating_sub(window.len() as u64);
+            let read = self.file.read_at(&mut window, start).unwrap_or(0);
+            let bytes = usize::try_from(end - start).unwrap_or(read).min(read);
+            let part = window.get(..bytes).unwrap_or_default();
+            if let Some(last) = part.iter().rposition(|b| *b != 0) {
+                return start + last as u64 + 1;
+            }
+            end = start;
+        }
+        0
+    }
+
+    /// A page of items, from the frame at `cursor` (0: the first) until `bytes_max` is passed, and the cursor of
+    /// the next page. Bad bytes are passed over. Works on open batches too.
+    #[must_use]
+    pub fn page(&self, cursor: u64, bytes_max: u64) -> (Vec<Vec<u8>>, Option<u64>) {
+        let mut reader = FrameReader::new(&*self.file, self.id, self.len);
+        let (mut items, mut bytes) = (Vec::new(), 0);
+        let mut offset = cursor.max(FRAMES_START).next_multiple_of(FRAME_ALIGN);
+        while let Some(found) = reader.search(offset) {
+            if bytes >= bytes_max {
+                return (items, Some(found));
+            }
+            let Ok(frame) = reader.frame_at(found) else {
+                break;
+            };
+            offset = found + frame.header.frame_bytes();
+            if frame.header.kind == FrameKind::Items
+                && let Ok(view) = BodyView::parse(frame.body, frame.header.items, BodyLimits::NONE)
+            {
+                bytes += frame.body.len() as u64;
+                items.extend(view.items().map(<[u8]>::to_vec));
+            }
+        }
+        (items, None)
+    }
+
+    /// The items of a range that an inspection named.
+    #[must_use]
+    pub fn items(&self, range: GoodRange) -> ItemReader {
+        ItemReader {
+            file: self.file.clone(),
+            len: self.len,
+            id: self.id,
+            offset: range.start,
+            end: range.end,
+            frame: Vec::new(),
+            at: 0,
+            left: 0,
+        }
+    }
+}
+
+/// What a walk over a sealed file comes by.
+#[derive(Default)]
+struct Found {
+    ranges: Vec<GoodRange>,
+    digester: Digester,
+    items: u64,
+    bytes: u64,
+    seal: Option<Seal>,
+    seal_end: u64,
+    verdict: Option<Verdict>,
+    undecodable: bool,
+    last_crc: u32,
+}
+
+impl Found {
+    fn take(&mut self, frame: &crate::spool::frames::FoundFrame<'_>) {
+        self.last_crc = frame.crc;
+        match frame.header.kind {
+            // Behind the seal there is nothing but verdicts.
+            FrameKind::Items if self.seal.is_some() => self.undecodable = true,
+            FrameKind::Items => self.take_items(frame),
+            FrameKind::Seal => match codec::decode(frame.body) {
+                Ok(seal) => {
+                    self.seal = Some(seal);
+                    self.seal_end = frame.offset + frame.header.frame_bytes();
+                }
+                Err(_) => self.undecodable = true,
+            },
+            FrameKind::Verdict => match codec::decode(frame.body) {
+                Ok(verdict) => self.verdict = Some(verdict),
+                Err(_) => self.undecodable = true,
+            },
+            FrameKind::Mark => {}
+        }
+    }
+
+    fn take_items(&mut self, frame: &crate::spool::frames::FoundFrame<'_>) {
+        let Ok(view) = BodyView::parse(frame.body, frame.header.items, BodyLimits::NONE) else {
+            self.undecodable = true;
+            return;
+        };
+        let (first, count) = (
+            u64::from(frame.header.items_before),
+            u64::from(view.count()),
+        );
+        let end = frame.offset + frame.header.frame_bytes();
+        self.items += count;
+        self.bytes += view.item_bytes();
+        self.digester.update(frame.body);
+        match self.ranges.last_mut() {
+            Some(range) if range.end == frame.offset && range.first + range.count == first => {
+                range.count += count;
+                range.bytes += view.item_bytes();
+                range.end = end;
+            }
+            // Frames that would give an item twice are not of this batch's making.
+            Some(range) if first < range.first + range.count => self.undecodable = true,
+            _ => self.ranges.push(GoodRange {
+                first,
+                count,
+                bytes: view.item_bytes(),
+                start: frame.offset,
+                end,
+            }),
+        }
+    }
+
+    fn damage(&self, first_bad: Option<u64>) -> Option<String> {
+        // A verdict that was torn takes nothing from a batch that is whole.
+        if let Some(offset) = first_bad.filter(|at| self.seal.is_none() || *at < self.seal_end) {
+            return Some(format!("bad bytes at offset {offset}"));
+        }
+        if self.undecodable {
+            return Some("a frame does not decode".to_owned());
+        }
+        let Some(seal) = &self.seal else {
+            return Some("no seal".to_owned());
+        };
+        if (seal.items, seal.bytes) != (self.items, self.bytes) {
+            return Some(format!(
+                "{} items where the seal says {}",
+                self.items, seal.items
+            ));
+        }
+        (seal.digest != self.digester.finish()).then(|| "digest does not match the seal".to_owned())
+    }
+}
+
+/// Items of a range, one after another, each frame verified again before its items are given.
+pub struct ItemReader {
+    file: Arc<dyn File>,
+    len: u64,
+    id: BatchId,
+    offset: u64,
+    end: u64,
+    /// What is left to give of the current frame's items, as encoded.
+    frame: Vec<u8>,
+    at: usize,
+    left: u32,
+}
+
+impl std::fmt::Debug for ItemReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ItemReader({}..{})", self.offset, self.end)
+    }
+}
+
+/// A frame that was good at the inspection is not any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("frame at offset {0} can no longer be read")]
+pub struct GoneBad(pub u64);
+
+impl ItemReader {
+    /// Whether there is another item.
+    ///
+    /// # Errors
+    /// As [`next_item`](Self::next_item).
+    pub fn has_more(&mut self) -> Result<bool, GoneBad> {
+        while self.left == 0 {
+            if self.offset >= self.end {
+                return Ok(false);
+            }
+            self.load()?;
+        }
+        Ok(true)
+    }
+
+    /// The next item; nothing at the end of the range.
+    ///
+    /// # Errors
+    /// [`GoneBad`] where a frame changed since the inspection.
+    pub fn next_item(&mut self) -> Result<Option<&[u8]>, GoneBad> {
+        if !self.has_more()? {
+            return Ok(None);
+        }
+        let rest = self.frame.get(self.at..).unwrap_or_default();
+        let (item, used) = batchd_frame::body::split_item(rest).ok_or(GoneBad(self.offset))?;
+        self.at += used;
+        self.left -= 1;
+        Ok(Some(item))
+    }
+
+    fn load(&mut self) -> Result<(), GoneBad> {
+        let mut reader = FrameReader::new(&*self.file, self.id, self.len);
+        let frame = reader
+            .frame_at(self.offset)
+            .map_err(|_| GoneBad(self.offset))?;
+        if frame.header.kind == FrameKind::Items {
+            let view = BodyView::parse(frame.body, frame.header.items, BodyLimits::NONE)
+                .map_err(|_| GoneBad(self.offset))?;
+            self.frame.clear();
+            self.frame.extend_from_slice(view.encoded_items());
+            self.at = 0;
+            self.left = view.count();
+        }
+        self.offset += frame.header.frame_bytes();
+        Ok(())
+    }
+}

@@ -1,0 +1,320 @@
+//! The plain model: what was submitted, what was acknowledged, what the sink was given; and what must be true of
+//! them together.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use batchd_core::frame::{BatchId, ProducerId, SubmissionId, encode_body};
+use batchd_core::queue::Ack;
+
+/// Whose submissions the tests make.
+pub const PRODUCER: ProducerId = ProducerId::from_bytes([0x11; 16]);
+
+/// One submission.
+#[derive(Debug, Clone, Hash)]
+pub struct Submission {
+    /// Its key.
+    pub key: Vec<u8>,
+    /// Its items; no two of any submission are equal.
+    pub items: Vec<Vec<u8>>,
+    /// Whether its last item closes the batch.
+    pub end: bool,
+    /// How often it was begun.
+    pub begun: u32,
+    /// What it was acknowledged as.
+    pub acked: Option<Ack>,
+    /// Which of all acknowledgements that was. Only where it was `Synced` at the first attempt: what was only
+    /// written may be lost and come again later, and what was never answered may be kept already.
+    pub order: Option<u64>,
+}
+
+impl Submission {
+    /// Its encoded body, under its number as the sequence.
+    #[must_use]
+    pub fn body(&self, number: usize) -> Vec<u8> {
+        let mut body = Vec::new();
+        let id = SubmissionId {
+            producer: PRODUCER,
+            sequence: number as u64,
+        };
+        encode_body(Some(id), self.items.iter().map(Vec::as_slice), &mut body);
+        body
+    }
+}
+
+/// A batch that the sink was given.
+#[derive(Debug, Clone, Hash)]
+pub struct Delivered {
+    /// Its id.
+    pub batch: BatchId,
+    /// Its items.
+    pub items: Vec<Vec<u8>>,
+    /// Whether that is on record.
+    pub recorded: bool,
+    /// It was not delivered, but found set aside.
+    pub dead: bool,
+}
+
+/// All that is known outside the spool; it survives every crash.
+#[derive(Debug, Clone, Default, Hash)]
+pub struct Book {
+    /// By number.
+    pub submissions: Vec<Submission>,
+    /// In order.
+    pub sink: Vec<Delivered>,
+    acks: u64,
+}
+
+/// Which promise was broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Items of an acknowledged submission were not delivered.
+    Lost,
+    /// Something was delivered that nobody submitted.
+    Alien,
+    /// An item was delivered under two batch ids, or twice under one.
+    Duplicate,
+    /// One batch id, two contents.
+    TwoContents,
+    /// A batch was delivered again although its delivery is on record.
+    RecordIgnored,
+    /// Items of one key were delivered out of order.
+    Order,
+    /// A submission that was not acknowledged left something other than a prefix.
+    NotAPrefix,
+    /// A repeat under the same id added what was there, or did not add what was missing.
+    Repeat,
+    /// A spool could not be started, or not be drained.
+    Start,
+    /// A second recovery found something else than the first.
+    SecondRecovery,
+    /// A batch that a crash left is taken for damaged.
+    TakenForDamaged,
+}
+
+/// A broken promise.
+#[derive(Debug, Clone)]
+pub struct Violation {
+    /// Which.
+    pub kind: Kind,
+    /// What happened.
+    pub what: String,
+}
+
+impl Violation {
+    /// Names one.
+    pub fn new(kind: Kind, what: impl Into<String>) -> Self {
+        Self {
+            kind,
+            what: what.into(),
+        }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.kind, self.what)
+    }
+}
+
+/// What must have been delivered by now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// All that was acknowledged at least so.
+    Acked(Ack),
+    /// Every submission there is.
+    All,
+}
+
+impl Book {
+    /// Adds a submission; returns its number.
+    pub fn submit(&mut self, key: &str, count: usize, size: usize, end: bool) -> usize {
+        let number = self.submissions.len();
+        let items = (0..count).map(|index| item(number, index, size)).collect();
+        self.submissions.push(Submission {
+            key: key.into(),
+            items,
+            end,
+            begun: 0,
+            acked: None,
+            order: None,
+        });
+        number
+    }
+
+    /// Notes an acknowledgement.
+    pub fn ack(&mut self, number: usize, ack: Ack) {
+        self.acks += 1;
+        let submission = &mut self.submissions[number];
+        if submission.acked.is_none() && submission.begun == 1 && ack == Ack::Synced {
+            submission.order = Some(self.acks);
+        }
+        submission.acked = submission.acked.max(Some(ack));
+    }
+
+    /// Notes a delivery; returns its place, for [`record`](Self::record).
+    pub fn deliver(&mut self, batch: BatchId, items: Vec<Vec<u8>>) -> usize {
+        self.sink.push(Delivered {
+            batch,
+            items,
+            recorded: false,
+            dead: false,
+        });
+        self.sink.len() - 1
+    }
+
+    /// Notes that a delivery is on record.
+    pub fn record(&mut self, place: usize) {
+        self.sink[place].recorded = true;
+    }
+
+    /// Notes a batch that was found set aside, once.
+    pub fn set_aside(&mut self, batch: BatchId, items: Vec<Vec<u8>>) {
+        if !self
+            .sink
+            .iter()
+            .any(|delivered| delivered.dead && delivered.batch == batch)
+        {
+            self.sink.push(Delivered {
+                batch,
+                items,
+                recorded: false,
+                dead: true,
+            });
+        }
+    }
+
+    /// The same for equal books.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Compares what was delivered with what is due.
+    ///
+    /// # Errors
+    /// The first broken promise.
+    pub fn check(&self, due: Due) -> Result<(), Violation> {
+        let (log, dead) = self.effective()?;
+        let at = self.positions(&log)?;
+        for (number, submission) in self.submissions.iter().enumerate() {
+            let got = &at[number];
+            let whole = match due {
+                Due::All => true,
+                Due::Acked(least) => submission.acked.is_some_and(|ack| ack >= least),
+            };
+            if let Some(index) = (0..submission.items.len()).find(|i| !got.contains_key(i)) {
+                if whole {
+                    let what = format!("item {index} of submission {number}: {submission:?}");
+                    return Err(Violation::new(Kind::Lost, what));
+                }
+                if got.keys().any(|i| *i > index) {
+                    let what = format!("submission {number} without item {index}");
+                    return Err(Violation::new(Kind::NotAPrefix, what));
+                }
+            }
+            for index in 1..submission.items.len() {
+                if let (Some(one), Some(two)) = (got.get(&(index - 1)), got.get(&index))
+                    && one > two
+                    && !dead[*one]
+                {
+                    let what = format!("item {index} of submission {number}");
+                    return Err(Violation::new(Kind::Order, what));
+                }
+            }
+        }
+        self.check_order(&at, &dead)
+    }
+
+    /// What was delivered, repeats of a batch left out; and which of it was set aside instead.
+    fn effective(&self) -> Result<(Vec<&[u8]>, Vec<bool>), Violation> {
+        let mut dead = Vec::new();
+        let mut batches: HashMap<BatchId, &Delivered> = HashMap::new();
+        let mut log = Vec::new();
+        for delivered in &self.sink {
+            if let Some(before) = batches.get(&delivered.batch) {
+                if before.items != delivered.items {
+                    let what = format!(
+                        "batch {}: {} items, then {}",
+                        delivered.batch,
+                        before.items.len(),
+                        delivered.items.len()
+                    );
+                    return Err(Violation::new(Kind::TwoContents, what));
+                }
+                if before.recorded {
+                    return Err(Violation::new(
+                        Kind::RecordIgnored,
+                        delivered.batch.to_string(),
+                    ));
+                }
+            } else {
+                log.extend(delivered.items.iter().map(Vec::as_slice));
+                dead.resize(log.len(), delivered.dead);
+            }
+            batches.insert(delivered.batch, delivered);
+        }
+        Ok((log, dead))
+    }
+
+    /// Where each item of each submission was delivered.
+    fn positions(&self, log: &[&[u8]]) -> Result<Vec<HashMap<usize, usize>>, Violation> {
+        let mut known: HashMap<&[u8], (usize, usize)> = HashMap::new();
+        for (number, submission) in self.submissions.iter().enumerate() {
+            for (index, item) in submission.items.iter().enumerate() {
+                known.insert(item, (number, index));
+            }
+        }
+        let mut at = vec![HashMap::new(); self.submissions.len()];
+        for (place, item) in log.iter().enumerate() {
+            let Some((number, index)) = known.get(item) else {
+                let what = format!("{} bytes: {}", item.len(), item.escape_ascii());
+                return Err(Violation::new(Kind::Alien, what));
+            };
+            if at[*number].insert(*index, place).is_some() {
+                let what = format!("item {index} of submission {number}");
+                return Err(Violation::new(Kind::Duplicate, what));
+            }
+        }
+        Ok(at)
+    }
+
+    /// What was acknowledged first was delivered first.
+    fn check_order(&self, at: &[HashMap<usize, usize>], dead: &[bool]) -> Result<(), Violation> {
+        let mut order: Vec<_> = self
+            .submissions
+            .iter()
+            .enumerate()
+            .filter_map(|(number, s)| {
+                let last = s.items.len().checked_sub(1)?;
+                let place = *at[number].get(&last)?;
+                Some((&s.key, s.order?, place, number))
+            })
+            .filter(|(_, _, place, _)| !dead[*place])
+            .collect();
+        order.sort_unstable();
+        for pair in order.windows(2) {
+            if let [(key, _, one, first), (other, _, two, second)] = pair
+                && key == other
+                && one > two
+            {
+                let what = format!("submission {second} before {first}");
+                return Err(Violation::new(Kind::Order, what));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An item that says whose it is, and of which every byte is its own.
+#[must_use]
+pub fn item(number: usize, index: usize, size: usize) -> Vec<u8> {
+    let mut bytes = format!("{number}.{index}:").into_bytes();
+    let start = bytes.len();
+    let letters = b"abcdefghijklmnopqrstuvwxyz";
+    bytes.extend((start..size).map(|at| letters[(number * 7 + index * 3 + at / 8) % 26]));
+    bytes
+}

@@ -1,0 +1,40 @@
+//! What the tests of the engine share: a spool on the simulated disk that is driven by a script, a sink that
+//! remembers what it was given, and the book in which both are compared.
+//!
+//! A script is steps separated by `;`:
+//!
+//! | step | does |
+//! |---|---|
+//! | `submit KEY COUNT SIZE [none\|written] [end]` | begins the next submission: COUNT items of SIZE bytes |
+//! | `repeat N [none\|written]` | begins submission N (from 0) again, under its id |
+//! | `lead` | leads the commit until nothing is left |
+//! | `keep` | closes what is aged, seals what is closed, makes files ahead |
+//! | `flush` | closes all open batches |
+//! | `deliver`, `deliver all` | gives the sink the next batch, or all; records and removes it |
+//! | `attempt` | gives the sink the next batch and fails to hear its answer: nothing is recorded |
+//! | `bury` | sets the next batch aside, as expired |
+//! | `wait MS` | moves both clocks |
+//! | `stop` | stops cleanly |
+//! | `reopen` | drops the process, keeps the disk as it is, and starts again |
+//! | `crash` | cuts the power: nothing survives that was not synced; starts again |
+//! | `crash SEED` | the same, but anything may survive |
+//! | `list` | shows what is there |
+//! | `ledger` | shows what is on record |
+//! | `full BYTES` | leaves so much room on the disk |
+//! | `fail sync N` | the N-th `sync_data` from now fails and leaves clean pages |
+//! | `fail write N BYTES` | the N-th write from now finds no space after so many bytes |
+//! | `fail rename N` | the N-th rename from now finds no space |
+//! | `evict` | reads show what a failed sync has lost |
+//! | `heal` | ends all that |
+//! | `calls VERB` | counts the calls of a kind so far |
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::print_stderr,
+    reason = "each test binary uses a part of this; the walks say how far they went"
+)]
+
+pub mod book;
+pub mod crash;
+pub mod world;

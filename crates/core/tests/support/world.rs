@@ -1,0 +1,419 @@
+//! A spool on a simulated disk, driven by a script.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use batchd_core::env::sim::{EIO, ENOSPC, Fault, Image, OpKind, SimClock, SimDisk};
+use batchd_core::frame::checksum::crc32c;
+use batchd_core::frame::{BatchId, BodyLimits, BodyView, QueueName, SealReason};
+use batchd_core::policy::Policy;
+use batchd_core::queue::{Ack, Answer, Begun, Commit, FinishError, Incoming, Led, QueueOptions};
+use batchd_core::spool::ledger::Outcome;
+use batchd_core::spool::recovery::ReadyBatch;
+use batchd_core::spool::sealed::{Inspection, SealedFile};
+use batchd_core::spool::{Layout, LockedSpool};
+
+use super::book::Book;
+
+/// Where the spool is.
+pub const SPOOL: &str = "/spool";
+/// The queue's directory.
+pub const QUEUE: &str = "spool/queues/q";
+
+/// The process is dead, and why.
+#[derive(Debug, Clone)]
+pub struct Dead(pub String);
+
+/// A batch in the spool: where, its seq, id and items.
+pub type Held = (&'static str, u64, BatchId, Vec<Vec<u8>>);
+
+/// A spool and what is around it.
+pub struct World {
+    /// The disk.
+    pub disk: SimDisk,
+    /// The clock.
+    pub clock: SimClock,
+    /// The queue's rules.
+    pub policy: Policy,
+    /// What is known outside.
+    pub book: Book,
+    /// What the spool may hold, in bytes.
+    pub spool_bytes_max: u64,
+    /// The queue, while the process lives.
+    pub commit: Option<Commit<usize>>,
+    /// Every start has other random bytes.
+    pub starts: u64,
+    /// What the script said.
+    pub out: String,
+}
+
+/// The policy of most tests: few items a batch, so that a short script crosses many borders.
+#[must_use]
+pub fn small() -> Policy {
+    Policy {
+        max_items: Some(4),
+        max_bytes: Some(4000),
+        max_age: None,
+        ..Policy::default()
+    }
+}
+
+impl World {
+    /// A world with an empty spool directory; nothing runs yet.
+    #[must_use]
+    pub fn new(policy: Policy) -> Self {
+        let disk = SimDisk::new();
+        disk.mkdir_durable(SPOOL).unwrap();
+        Self::on(disk, policy, Book::default(), 1)
+    }
+
+    /// A world on what a crash left. `starts` is how often the spool was started before.
+    #[must_use]
+    pub fn after(image: &Image, policy: Policy, book: Book, starts: u64) -> Self {
+        Self::on(image.to_disk(), policy, book, starts)
+    }
+
+    fn on(disk: SimDisk, policy: Policy, book: Book, starts: u64) -> Self {
+        Self {
+            disk,
+            clock: SimClock::default(),
+            policy,
+            book,
+            spool_bytes_max: u64::MAX,
+            commit: None,
+            starts,
+            out: String::new(),
+        }
+    }
+
+    /// Starts the process.
+    pub fn start(&mut self) -> Result<(), Dead> {
+        self.commit = None;
+        self.starts += 1;
+        let env = self.disk.env(&self.clock, self.starts);
+        let spool = LockedSpool::open(env, Layout::new(SPOOL), "test").map_err(dead)?;
+        let options = QueueOptions {
+            name: QueueName::new("q").unwrap(),
+            policy: self.policy.clone(),
+            spool_bytes: Arc::new(AtomicU64::new(0)),
+            spool_bytes_max: self.spool_bytes_max,
+        };
+        self.commit = Some(Commit::open(&spool, options).map_err(dead)?);
+        Ok(())
+    }
+
+    /// The queue.
+    pub fn commit(&self) -> &Commit<usize> {
+        self.commit.as_ref().expect("started")
+    }
+
+    /// Runs a script on a started world. A dead process ends it.
+    pub fn run(&mut self, script: &str) -> Result<(), Dead> {
+        for line in script.split(';') {
+            let line = line.trim();
+            if let Err(Dead(why)) = self.step(line) {
+                self.commit = None;
+                return Err(Dead(format!("{line}: {why}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, line: &str) -> Result<(), Dead> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let number = |word: &str| word.parse::<usize>().expect("a number");
+        match words.as_slice() {
+            [] => {}
+            ["submit", key, count, size, rest @ ..] => {
+                let end = rest.contains(&"end");
+                let submission = self.book.submit(key, number(count), number(size), end);
+                self.begin(submission, ack(rest));
+            }
+            ["repeat", submission, rest @ ..] => self.begin(number(submission), ack(rest)),
+            ["lead"] => self.lead()?,
+            ["keep"] => {
+                let kept = self.commit().keep().map_err(dead)?;
+                if kept.commit_due {
+                    self.say("a commit is due");
+                }
+            }
+            ["flush"] => {
+                let seqs = self.commit().flush();
+                let left = self.commit().undelivered(&seqs);
+                self.say(&format!("flush of {left}"));
+            }
+            ["close"] => self.commit().lock().close_all(SealReason::Flush),
+            ["deliver"] => {
+                self.deliver(true)?;
+            }
+            ["deliver", "all"] => while self.deliver(true)? {},
+            ["attempt"] => {
+                self.deliver(false)?;
+            }
+            ["bury"] => {
+                if let Some(batch) = self.commit().next_ready() {
+                    let (inspection, _) = self.read(&batch)?;
+                    match self.commit().bury(&batch, &inspection, 1, "no".to_owned()) {
+                        Ok(()) | Err(FinishError::Retry(_)) => {}
+                        Err(error) => return Err(dead(error)),
+                    }
+                }
+            }
+            ["wait", ms] => self.clock.advance(Duration::from_millis(number(ms) as u64)),
+            ["stop"] => {
+                self.commit().close().map_err(dead)?;
+                self.commit = None;
+            }
+            ["reopen"] => self.start()?,
+            ["crash"] => {
+                self.commit = None;
+                self.disk = self.disk.durable_image().to_disk();
+                self.start()?;
+            }
+            ["crash", seed] => {
+                self.commit = None;
+                self.disk = self.disk.crash(number(seed) as u64).to_disk();
+                self.start()?;
+            }
+            ["list"] => self.list(),
+            ["full", room] => {
+                self.disk
+                    .set_capacity(Some(self.disk.bytes_used() + number(room) as u64));
+            }
+            ["heal"] => {
+                self.disk.heal();
+                self.disk.set_capacity(None);
+            }
+            ["fail", "sync", nth] => {
+                let lost = Fault::once(EIO).losing_pages(0);
+                self.disk
+                    .fail_nth(OpKind::SyncData, number(nth) as u64, lost);
+            }
+            ["evict"] => self.disk.evict_clean_pages(),
+            ["fail", "write", nth, bytes] => {
+                let short = Fault::once(ENOSPC).after_bytes(number(bytes));
+                self.disk.fail_nth(OpKind::Write, number(nth) as u64, short);
+            }
+            ["fail", "rename", nth] => {
+                self.disk
+                    .fail_nth(OpKind::Rename, number(nth) as u64, Fault::once(ENOSPC));
+            }
+            ["calls", what] => {
+                let log = self.disk.op_log();
+                let count = log.lines().filter(|line| line.starts_with(what)).count();
+                self.say(&format!("{count} {what}"));
+            }
+            ["ledger"] => {
+                let text = self.disk.live_image().read(format!("{QUEUE}/ledger"));
+                let text = String::from_utf8_lossy(&text.unwrap_or_default()).into_owned();
+                for line in text.lines() {
+                    let line: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+                    let outcome = line["outcome"].as_str().unwrap_or("?");
+                    self.say(&format!("ledger {}: {outcome}", line["seq"]));
+                }
+            }
+            _ => panic!("no such step: {line}"),
+        }
+        Ok(())
+    }
+
+    /// Begins a submission.
+    pub fn begin(&mut self, number: usize, ack: Ack) {
+        self.book.submissions[number].begun += 1;
+        let submission = &self.book.submissions[number];
+        let body = submission.body(number);
+        let count = u32::try_from(submission.items.len()).unwrap();
+        let incoming = Incoming {
+            key: &submission.key,
+            body: &body,
+            body_crc: crc32c(&body),
+            view: BodyView::parse(&body, count, BodyLimits::NONE).unwrap(),
+            ack,
+            end_of_batch: submission.end,
+            received_at: batchd_core::env::Clock::wall_micros(&self.clock),
+        };
+        match self.commit().begin(&incoming, number) {
+            Ok(Begun::Waiting) => {}
+            Ok(Begun::Known) => {
+                self.say(&format!("{number} known"));
+                self.book.ack(number, ack);
+            }
+            Err(refusal) => self.say(&format!("{number} refused: {refusal}")),
+        }
+    }
+
+    /// Leads the commit until nothing is left.
+    pub fn lead(&mut self) -> Result<(), Dead> {
+        loop {
+            let mut answers = Vec::new();
+            let led = self.commit().lead(&mut answers);
+            for (number, answer) in answers {
+                self.say(&format!("{number} {answer:?}"));
+                if let Answer::Kept(ack) | Answer::KeptBefore(ack) = answer {
+                    self.book.ack(number, ack);
+                }
+            }
+            if led.map_err(dead)? == Led::Idle {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Gives the sink the next batch. With `finish` that is recorded, and the batch removed. False where there
+    /// is none.
+    pub fn deliver(&mut self, finish: bool) -> Result<bool, Dead> {
+        let Some(batch) = self.commit().next_ready() else {
+            return Ok(false);
+        };
+        let (inspection, items) = self.read(&batch)?;
+        let mut line = format!("delivered {}:{}", batch.name.seq, names(&items));
+        if let Some(damage) = &inspection.damage {
+            line.push_str(&format!(" damaged: {damage}"));
+        }
+        self.say(&line);
+        let place = self.book.deliver(batch.name.id, items);
+        if finish {
+            let outcome = match inspection.damage {
+                None => Outcome::Delivered,
+                Some(_) => Outcome::DeliveredDamaged,
+            };
+            match self.commit().finish(&batch, outcome, &inspection) {
+                Ok(()) => self.book.record(place),
+                Err(FinishError::Retry(error)) => {
+                    self.say(&format!("not recorded: {}", error.operation));
+                    return Ok(false);
+                }
+                Err(error) => return Err(dead(error)),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads a sealed batch as a dispatcher does.
+    pub fn read(&self, batch: &ReadyBatch) -> Result<(Inspection, Vec<Vec<u8>>), Dead> {
+        let file = self.commit().open_sealed(batch).map_err(dead)?;
+        read_items(&file)
+    }
+
+    /// Delivers everything: closes, seals, gives it all to the sink; and notes what is set aside.
+    pub fn drain(&mut self) -> Result<(), Dead> {
+        self.run("lead; close; keep; deliver all; keep; deliver all")?;
+        let dead: Vec<ReadyBatch> = self.commit().lock().dead().cloned().collect();
+        for batch in dead {
+            let (inspection, items) = self.read(&batch)?;
+            if let Some(damage) = &inspection.damage {
+                self.say(&format!("dead {} damaged: {damage}", batch.name.seq));
+            }
+            if inspection.verdict.is_none() {
+                self.say(&format!("dead {} damaged: no verdict", batch.name.seq));
+            }
+            self.book.set_aside(batch.name.id, items);
+        }
+        Ok(())
+    }
+
+    /// Why files are in quarantine; torn ends have no reason.
+    #[must_use]
+    pub fn quarantine_reasons(&self) -> Vec<String> {
+        let image = self.disk.live_image();
+        let files = image.files();
+        let reasons = files.iter().filter(|path| path.ends_with(".reason"));
+        reasons
+            .map(|path| String::from_utf8_lossy(&image.read(path).unwrap()).into_owned())
+            .collect()
+    }
+
+    /// What the spool holds, by batch: where, seq, id, items.
+    pub fn contents(&self) -> Result<Vec<Held>, Dead> {
+        let queue = self.commit().lock();
+        let mut all = Vec::new();
+        for view in queue.open_views() {
+            let file = SealedFile::open(self.commit().env(), &view.path, view.header.id);
+            let (_, items) = read_items(&file.map_err(dead)?)?;
+            all.push(("open", view.header.seq, view.header.id, items));
+        }
+        for (place, batches) in [
+            ("ready", queue.ready().cloned().collect::<Vec<_>>()),
+            ("dead", queue.dead().cloned().collect()),
+        ] {
+            for batch in batches {
+                let file = SealedFile::open(self.commit().env(), &batch.path, batch.name.id);
+                let (_, items) = read_items(&file.map_err(dead)?)?;
+                all.push((place, batch.name.seq, batch.name.id, items));
+            }
+        }
+        Ok(all)
+    }
+
+    /// The files in the spool by kind, for a look at what a start left.
+    #[must_use]
+    pub fn files_in(&self, dir: &str) -> Vec<String> {
+        let prefix = format!("{dir}/");
+        let files = self.disk.live_image().files();
+        files
+            .iter()
+            .filter_map(|path| path.strip_prefix(&prefix))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Adds a line to the output.
+    pub fn say(&mut self, line: &str) {
+        self.out.push_str(line);
+        self.out.push('\n');
+    }
+
+    fn list(&mut self) {
+        let mut lines = Vec::new();
+        for (place, seq, _, items) in self.contents().unwrap_or_default() {
+            lines.push(format!("{place} {seq}:{}", names(&items)));
+        }
+        let queue = self.commit().lock();
+        for view in queue.open_views() {
+            if let Some(reason) = view.closing {
+                lines.push(format!("closing {}: {}", view.header.seq, reason.name()));
+            }
+        }
+        drop(queue);
+        for line in lines {
+            self.say(&line);
+        }
+    }
+}
+
+/// Reads all that can be read of a sealed file.
+pub fn read_items(file: &SealedFile) -> Result<(Inspection, Vec<Vec<u8>>), Dead> {
+    let inspection = file.inspect();
+    let mut items = Vec::new();
+    for range in &inspection.ranges {
+        let mut reader = file.items(*range);
+        while let Some(item) = reader.next_item().map_err(dead)? {
+            items.push(item.to_vec());
+        }
+    }
+    Ok((inspection, items))
+}
+
+/// Items by what they say of themselves: ` 0.0 0.1`.
+fn names(items: &[Vec<u8>]) -> String {
+    let name = |item: &Vec<u8>| {
+        let end = item.iter().position(|b| *b == b':').unwrap_or(item.len());
+        format!(" {}", String::from_utf8_lossy(&item[..end]))
+    };
+    items.iter().map(name).collect()
+}
+
+fn ack(words: &[&str]) -> Ack {
+    if words.contains(&"none") {
+        Ack::None
+    } else if words.contains(&"written") {
+        Ack::Written
+    } else {
+        Ack::Synced
+    }
+}
+
+fn dead(error: impl std::fmt::Display) -> Dead {
+    Dead(error.to_string())
+}
