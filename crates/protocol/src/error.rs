@@ -1,0 +1,78 @@
+//! What a request can be refused with.
+
+use serde::{Deserialize, Serialize};
+
+use crate::exit;
+
+/// Why a request failed. New codes go to the end: the place in the list is the encoding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ErrorCode {
+    /// The bytes are no message of this protocol. The connection is closed after it.
+    BadMessage,
+    /// A message longer than the daemon takes. The connection is closed after it.
+    MessageTooLarge,
+    /// The client speaks a version this daemon does not. The connection is closed after it.
+    UnsupportedVersion,
+    /// No queue of that name, and none is created on demand.
+    UnknownQueue,
+    /// Not a queue name or key.
+    BadName,
+    /// The body is not what its declaration says.
+    BadBody,
+    /// The body's checksum does not match: it was changed on the way.
+    ChecksumMismatch,
+    /// An item is longer than allowed.
+    ItemTooLarge,
+    /// The submission is larger than allowed, in bytes or items.
+    SubmissionTooLarge,
+    /// The spool may not grow further; nothing was kept. Try again later.
+    SpoolFull,
+    /// The file system is full; nothing was kept that was not acknowledged. Try again later.
+    NoSpace,
+    /// Whether the submission was kept is not known: repeat it under its id.
+    Unknown,
+    /// The daemon is stopping; nothing was kept. Try again later.
+    Stopping,
+    /// No batch of that id.
+    NoSuchBatch,
+    /// The sink did not take the batch; it is kept and tried again.
+    DeliveryFailed,
+    /// The batch cannot be read.
+    Unreadable,
+    /// A fault of the daemon.
+    Internal,
+}
+
+impl ErrorCode {
+    /// Whether the same request, repeated later, can succeed.
+    #[must_use]
+    pub const fn is_retryable(self) -> bool {
+        matches!(
+            self,
+            Self::SpoolFull | Self::NoSpace | Self::Unknown | Self::Stopping | Self::DeliveryFailed
+        )
+    }
+
+    /// The exit code of a program that fails with it.
+    #[must_use]
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::SpoolFull
+            | Self::NoSpace
+            | Self::Unknown
+            | Self::Stopping
+            | Self::DeliveryFailed => exit::TEMPFAIL,
+            Self::UnknownQueue | Self::NoSuchBatch => exit::NOINPUT,
+            Self::BadBody
+            | Self::ChecksumMismatch
+            | Self::ItemTooLarge
+            | Self::SubmissionTooLarge => exit::DATAERR,
+            Self::BadName => exit::USAGE,
+            Self::BadMessage | Self::MessageTooLarge | Self::UnsupportedVersion => exit::PROTOCOL,
+            Self::Unreadable => exit::IOERR,
+            Self::Internal => exit::SOFTWARE,
+        }
+    }
+}

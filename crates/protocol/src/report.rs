@@ -1,0 +1,133 @@
+//! What the daemon tells of itself.
+
+use batchd_frame::{BatchId, QueueName, SealReason};
+use serde::{Deserialize, Serialize};
+
+/// A number of batches with what they hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Tally {
+    /// Batches.
+    pub batches: u64,
+    /// Items in them.
+    pub items: u64,
+    /// Sum of the items' lengths in bytes.
+    pub bytes: u64,
+}
+
+/// State of a queue. Counters count from the daemon's start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueStatus {
+    /// Its name.
+    pub queue: QueueName,
+    /// Where its batches go, as configured; nothing for a queue that configuration no longer names.
+    pub sink: Option<String>,
+    /// Batches being filled or closed.
+    pub open: Tally,
+    /// Closed batches that wait for delivery.
+    pub ready: Tally,
+    /// Batches set aside for a person.
+    pub dead: Tally,
+    /// Submissions accepted.
+    pub submissions_accepted: u64,
+    /// Items accepted.
+    pub items_accepted: u64,
+    /// Commit groups written: each is one sync for all the submissions in it.
+    pub groups: u64,
+    /// Batches delivered.
+    pub batches_delivered: u64,
+    /// Items delivered.
+    pub items_delivered: u64,
+    /// Attempts that failed since the last that did not.
+    pub attempts_failed: u32,
+    /// What the last failed attempt said.
+    pub last_error: Option<String>,
+}
+
+/// State of the daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerStatus {
+    /// Name and version.
+    pub server: String,
+    /// Process id.
+    pub pid: u32,
+    /// When it started, unix time in microseconds.
+    pub started_at: u64,
+    /// The spool's directory.
+    pub spool: String,
+    /// Files in quarantine.
+    pub quarantined: u64,
+    /// The queues, by name.
+    pub queues: Vec<QueueStatus>,
+}
+
+/// Where a batch is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BatchState {
+    /// Being filled.
+    Open,
+    /// Closed, on its way to `ready`.
+    Sealing,
+    /// Waiting for delivery, or being delivered.
+    Ready,
+    /// Set aside for a person.
+    Dead,
+}
+
+/// One batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchInfo {
+    /// Its id.
+    pub id: BatchId,
+    /// Its queue.
+    pub queue: QueueName,
+    /// Its number in the queue.
+    pub seq: u64,
+    /// Its key, empty for none; only where the file was opened, as in the answer to `Show`, or is open.
+    pub key: Option<Vec<u8>>,
+    /// Where it is.
+    pub state: BatchState,
+    /// Items in it.
+    pub items: u64,
+    /// Sum of their lengths in bytes.
+    pub bytes: u64,
+    /// When it was begun, unix time in microseconds; taken from the id.
+    pub created_at: u64,
+    /// When it expires, unix time in microseconds.
+    pub expires_at: Option<u64>,
+    /// Why it was closed, where known.
+    pub reason: Option<SealReason>,
+    /// Its file, relative to the spool.
+    pub path: String,
+}
+
+/// Where a page of a listing ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListCursor {
+    /// Queue of the last batch.
+    pub queue: QueueName,
+    /// State of the last batch.
+    pub state: BatchState,
+    /// Seq of the last batch.
+    pub seq: u64,
+}
+
+/// What a flush did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct FlushReport {
+    /// Batches it closed or found closed.
+    pub batches: u64,
+    /// Items in them.
+    pub items: u64,
+    /// Whether the sinks have them: always, where the request waited.
+    pub delivered: bool,
+}
+
+/// A page of a batch's items.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemsPage {
+    /// The items, in order.
+    pub items: Vec<serde_bytes::ByteBuf>,
+    /// Cursor of the next page; nothing at the end.
+    pub next: Option<u64>,
+}
