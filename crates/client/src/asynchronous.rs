@@ -1,0 +1,406 @@
+//! The client on tokio.
+//!
+//! Every future may be dropped at any point: what is in flight stays in flight, and the next call goes on
+//! with it. A request that is no submission is forgotten with its future.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use batchd_frame::{BatchId, QueueName};
+use batchd_protocol::{BatchInfo, FlushReport, ItemsPage, Limits, ListCursor, ServerStatus};
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::time;
+
+use crate::client_state::{ClientState, RECEIVE_BYTES, RECEIVES_MAX, unexpected};
+use crate::error::Error;
+use crate::exchange::ask::{Answer, Ask};
+use crate::exchange::{Goal, Step, closed};
+use crate::items::ItemBuffer;
+use crate::options::Options;
+use crate::paging::NextPage;
+use crate::submission::{Receipt, Submission, Target, Ticket, Totals};
+
+/// A client of one daemon, with one connection that is made when it is first needed and made again when it
+/// breaks.
+///
+/// Submissions are kept in the order they are given, as long as none of them is refused while later ones are
+/// in flight. Data moves only during calls: after the last [`Client::send`] comes a [`Client::settle`].
+#[derive(Debug)]
+pub struct Client {
+    state: ClientState,
+    stream: Option<UnixStream>,
+    buffer: Vec<u8>,
+}
+
+impl Client {
+    /// A client that is not connected yet.
+    ///
+    /// # Errors
+    /// [`Error::Random`] where the system has no random bytes.
+    pub fn new(options: Options) -> Result<Self, Error> {
+        Ok(Self {
+            state: ClientState::new(options)?,
+            stream: None,
+            buffer: vec![0; RECEIVE_BYTES],
+        })
+    }
+
+    /// What the daemon takes; connects if need be.
+    ///
+    /// # Errors
+    /// As any call: [`Error`].
+    pub async fn limits(&mut self) -> Result<Limits, Error> {
+        if let Some(limits) = self.state.exchange.limits() {
+            return Ok(limits);
+        }
+        self.drive(Goal::Welcome, None).await?;
+        self.state.exchange.limits().ok_or(Error::GivenUp)
+    }
+
+    /// Makes a submission of items, under the next id of this client. Each must be sent, in that order.
+    #[must_use]
+    pub fn prepare(&mut self, target: &Target, items: &ItemBuffer) -> Submission {
+        self.state.prepare(target, items)
+    }
+
+    /// Submits and waits for the answer.
+    ///
+    /// # Errors
+    /// [`Error`]; also that of an earlier submission that is still in flight.
+    pub async fn submit(&mut self, submission: Submission) -> Result<Receipt, Error> {
+        let ticket = self.send_tracked(submission).await?;
+        self.wait(&ticket).await
+    }
+
+    /// Submits without waiting for the answer, but for room among those in flight.
+    ///
+    /// # Errors
+    /// [`Error`], of this submission or an earlier one.
+    pub async fn send(&mut self, submission: Submission) -> Result<(), Error> {
+        self.enter(submission, false).await.map(drop)
+    }
+
+    /// As [`Client::send`], and keeps the receipt until it is asked for with [`Client::wait`].
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn send_tracked(&mut self, submission: Submission) -> Result<Ticket, Error> {
+        self.enter(submission, true).await
+    }
+
+    /// Waits for the answer to one submission.
+    ///
+    /// # Errors
+    /// [`Error`], of this submission or of another one in flight.
+    pub async fn wait(&mut self, ticket: &Ticket) -> Result<Receipt, Error> {
+        self.drive(Goal::Receipt(ticket.index()), None).await?;
+        self.state.exchange.take_receipt(ticket.index())
+    }
+
+    /// Waits for the answers to all submissions. What asks for no answer is made sure of, too: it was taken,
+    /// and did not fail.
+    ///
+    /// # Errors
+    /// [`Error`], of the first submission that failed.
+    pub async fn settle(&mut self) -> Result<Totals, Error> {
+        self.drive(Goal::Settled, None).await?;
+        Ok(self.totals())
+    }
+
+    /// What became of all submissions so far.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.state.exchange.totals()
+    }
+
+    /// Closes the batches of a queue, or of all, and has them delivered. With `wait`, answers when the sinks
+    /// have answered, at most that long. [`Client::settle`] first to include what is in flight.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn flush(
+        &mut self,
+        queue: Option<&QueueName>,
+        wait: Option<Duration>,
+    ) -> Result<FlushReport, Error> {
+        let ask = Ask::Flush {
+            queue: queue.cloned(),
+            wait: wait.is_some(),
+        };
+        match self.ask(ask, wait).await? {
+            Answer::Flush(report) => Ok(report),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// The state of the daemon and of its queues.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn status(&mut self) -> Result<ServerStatus, Error> {
+        match self.ask(Ask::Status, None).await? {
+            Answer::Status(status) => Ok(status),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// The batches of a queue, or of all, read page by page. It ends after an error.
+    pub fn list(&mut self, queue: Option<&QueueName>) -> Batches<'_> {
+        Batches {
+            client: self,
+            queue: queue.cloned(),
+            page: Vec::new().into_iter(),
+            next: NextPage::At(None),
+        }
+    }
+
+    /// One batch.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn show(&mut self, batch: BatchId) -> Result<BatchInfo, Error> {
+        match self.ask(Ask::Show(batch), None).await? {
+            Answer::Show(batch) => Ok(batch),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// The items of a batch, in order, read page by page. It ends after an error.
+    pub fn items(&mut self, batch: BatchId) -> BatchItems<'_> {
+        BatchItems {
+            client: self,
+            batch,
+            page: Vec::new().into_iter(),
+            next: NextPage::At(0),
+        }
+    }
+
+    async fn list_page(
+        &mut self,
+        queue: Option<QueueName>,
+        after: Option<ListCursor>,
+    ) -> Result<(Vec<BatchInfo>, Option<ListCursor>), Error> {
+        match self.ask(Ask::list(queue, after), None).await? {
+            Answer::List(batches, next) => Ok((batches, next)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn items_page(&mut self, batch: BatchId, cursor: u64) -> Result<ItemsPage, Error> {
+        match self.ask(Ask::Read { batch, cursor }, None).await? {
+            Answer::Read(page) => Ok(page),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn enter(&mut self, submission: Submission, tracked: bool) -> Result<Ticket, Error> {
+        self.drive(Goal::Room(submission.body_bytes()), None)
+            .await?;
+        let ticket = self.state.exchange.admit(submission, tracked, now())?;
+        self.pump()?;
+        Ok(ticket)
+    }
+
+    async fn ask(&mut self, ask: Ask, patience: Option<Duration>) -> Result<Answer, Error> {
+        let deadline = self.state.deadline(patience, now());
+        self.state.exchange.ask(ask, deadline);
+        self.drive(Goal::Answer, patience).await?;
+        self.state
+            .exchange
+            .take_answer()
+            .unwrap_or(Err(Error::GivenUp))
+    }
+
+    /// Works on the connection until the goal is reached, or the deadline.
+    async fn drive(&mut self, goal: Goal, patience: Option<Duration>) -> Result<(), Error> {
+        let start = now();
+        let limit = self.state.deadline(patience, start);
+        self.state.exchange.begin(goal);
+        while !self.state.exchange.is_reached(goal) {
+            let deadline = self.state.exchange.deadline();
+            let deadline = deadline.map_or(limit, |deadline| deadline.min(limit));
+            let is_overdue = deadline <= now();
+            self.turn(deadline).await?;
+            // What had arrived by the deadline counts, which is why it is looked at only now.
+            if is_overdue && !self.state.exchange.is_reached(goal) {
+                self.stream = None;
+                let waited = limit.saturating_duration_since(start);
+                return Err(self.state.exchange.expire(goal, waited, now()));
+            }
+        }
+        Ok(())
+    }
+
+    /// One look at the connection, which waits until `deadline` at most.
+    async fn turn(&mut self, deadline: Instant) -> Result<(), Error> {
+        let turned = match self.state.exchange.step(now()) {
+            Ok(Step::Connect) => self.connect(deadline).await,
+            Ok(Step::Rest(until)) => {
+                self.stream = None;
+                time::sleep_until(until.min(deadline).into()).await;
+                Ok(())
+            }
+            Ok(Step::Transfer(until)) => {
+                self.ready(until.map_or(deadline, |until| until.min(deadline)))
+                    .await;
+                self.transfer()
+            }
+            Err(error) => Err(error),
+        };
+        self.checked(turned)
+    }
+
+    /// Sends what can be sent without waiting.
+    fn pump(&mut self) -> Result<(), Error> {
+        let pumped = match self.state.exchange.step(now()) {
+            Ok(Step::Transfer(_)) => self.transfer(),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        };
+        self.checked(pumped)
+    }
+
+    /// After an error nothing is in flight any more.
+    fn checked(&mut self, result: Result<(), Error>) -> Result<(), Error> {
+        result.map_err(|error| {
+            self.stream = None;
+            self.state.exchange.abandon(error)
+        })
+    }
+
+    async fn connect(&mut self, deadline: Instant) -> Result<(), Error> {
+        self.stream = None;
+        let connecting = UnixStream::connect(&self.state.exchange.options().socket);
+        let connected = time::timeout_at(deadline.into(), connecting).await;
+        match connected.unwrap_or_else(|elapsed| Err(elapsed.into())) {
+            Ok(stream) => {
+                self.stream = Some(stream);
+                self.state.exchange.connected();
+                Ok(())
+            }
+            Err(error) => self.state.exchange.disconnected(error, now()),
+        }
+    }
+
+    /// Waits until there is something to read, or room to write if that is wanted, or the time is up.
+    async fn ready(&self, until: Instant) {
+        let Some(stream) = &self.stream else {
+            return;
+        };
+        let mut wanted = Interest::READABLE;
+        if !self.state.exchange.outgoing().is_empty() {
+            wanted |= Interest::WRITABLE;
+        }
+        // A socket that cannot be waited for says why when it is used.
+        drop(time::timeout_at(until.into(), stream.ready(wanted)).await);
+    }
+
+    fn transfer(&mut self) -> Result<(), Error> {
+        let Some(stream) = &self.stream else {
+            return self.state.exchange.disconnected(closed(), now());
+        };
+        send_some(stream, &mut self.state);
+        let lost = receive_some(stream, &mut self.state, &mut self.buffer)?;
+        if let Some(error) = lost {
+            self.stream = None;
+            self.state.exchange.disconnected(error, now())?;
+        }
+        Ok(())
+    }
+}
+
+/// By tokio's clock, which tests can stop.
+fn now() -> Instant {
+    time::Instant::now().into_std()
+}
+
+fn send_some(stream: &UnixStream, state: &mut ClientState) {
+    while !state.exchange.outgoing().is_empty() {
+        match stream.try_write(state.exchange.outgoing()) {
+            Ok(sent) => state.exchange.sent(sent),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => state.exchange.cannot_send(),
+        }
+    }
+}
+
+/// Receives what there is, within bounds. Returns why there will be no more, if so.
+fn receive_some(
+    stream: &UnixStream,
+    state: &mut ClientState,
+    buffer: &mut [u8],
+) -> Result<Option<io::Error>, Error> {
+    for _ in 0..RECEIVES_MAX {
+        match stream.try_read(buffer) {
+            Ok(0) => return Ok(Some(closed())),
+            Ok(count) => {
+                let received = buffer.get(..count).unwrap_or_default();
+                state.exchange.received(received, now())?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Ok(Some(error)),
+        }
+    }
+    Ok(None)
+}
+
+/// Batches, in order of queue and seq.
+#[derive(Debug)]
+pub struct Batches<'c> {
+    client: &'c mut Client,
+    queue: Option<QueueName>,
+    page: std::vec::IntoIter<BatchInfo>,
+    next: NextPage<Option<ListCursor>>,
+}
+
+impl Batches<'_> {
+    /// The next batch; nothing at the end.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn next(&mut self) -> Result<Option<BatchInfo>, Error> {
+        loop {
+            if let Some(batch) = self.page.next() {
+                return Ok(Some(batch));
+            }
+            let Some(after) = self.next.take() else {
+                return Ok(None);
+            };
+            let (batches, next) = self.client.list_page(self.queue.clone(), after).await?;
+            self.page = batches.into_iter();
+            self.next.set(next.map(Some));
+        }
+    }
+}
+
+/// Items of a batch, in order.
+#[derive(Debug)]
+pub struct BatchItems<'c> {
+    client: &'c mut Client,
+    batch: BatchId,
+    page: std::vec::IntoIter<serde_bytes::ByteBuf>,
+    next: NextPage<u64>,
+}
+
+impl BatchItems<'_> {
+    /// The next item; nothing at the end.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, Error> {
+        loop {
+            if let Some(item) = self.page.next() {
+                return Ok(Some(item.into_vec()));
+            }
+            let Some(cursor) = self.next.take() else {
+                return Ok(None);
+            };
+            let page = self.client.items_page(self.batch, cursor).await?;
+            self.page = page.items.into_iter();
+            self.next.set(page.next);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Requests other than submissions.
+
+use std::time::Duration;
+
+use batchd_protocol::{
+    BatchInfo, BatchState, ErrorCode, FlushReport, ItemsPage, ListCursor, Request, Response,
+};
+
+use super::*;
+use crate::fake::FakeDaemon;
+
+fn info(seq: u64) -> BatchInfo {
+    BatchInfo {
+        id: batchd_frame::BatchId::new(seq, [0; 10]),
+        queue: queue("q"),
+        seq,
+        key: None,
+        state: BatchState::Ready,
+        items: 1,
+        bytes: 2,
+        created_at: 3,
+        expires_at: None,
+        reason: None,
+        path: String::new(),
+    }
+}
+
+/// Two pages of a listing, two of items, and a flush.
+fn other_requests() -> Vec<Script> {
+    let cursor = || ListCursor {
+        queue: queue("q"),
+        state: BatchState::Ready,
+        seq: 2,
+    };
+    vec![script(move |peer| {
+        peer.welcome();
+        for page in [None, Some(cursor())] {
+            peer.answer(|request| match request {
+                Request::List { request, after, .. } => {
+                    assert_eq!(after, page);
+                    let seqs = if page.is_none() { [1, 2] } else { [3, 4] };
+                    Response::Batches {
+                        request,
+                        batches: seqs.map(info).to_vec(),
+                        next: page.is_none().then(cursor),
+                    }
+                }
+                other => panic!("{other:?}"),
+            });
+        }
+        for page in [0u8, 7] {
+            peer.answer(|request| match request {
+                Request::Read {
+                    request, cursor, ..
+                } => {
+                    assert_eq!(cursor, u64::from(page));
+                    let items = vec![serde_bytes::ByteBuf::from([page])];
+                    let next = (page == 0).then_some(7);
+                    Response::Items {
+                        request,
+                        page: ItemsPage { items, next },
+                    }
+                }
+                other => panic!("{other:?}"),
+            });
+        }
+        peer.answer(|request| match request {
+            Request::Flush {
+                request,
+                queue: Some("q"),
+                wait: true,
+            } => Response::Flushed {
+                request,
+                report: FlushReport::default(),
+            },
+            other => panic!("{other:?}"),
+        });
+        peer.answer(|request| match request {
+            Request::Show { request, .. } => Response::Failed {
+                request,
+                code: ErrorCode::NoSuchBatch,
+                message: "no such batch".to_owned(),
+            },
+            other => panic!("{other:?}"),
+        });
+    })]
+}
+
+const WAIT: Option<Duration> = Some(Duration::from_secs(10));
+
+#[test]
+fn the_blocking_client_lists_reads_and_flushes() {
+    let place = Place::new();
+    let daemon = FakeDaemon::start(&place.socket, other_requests());
+    let mut client = blocking::Client::new(place.options()).expect("a client");
+    let seqs: Result<Vec<u64>, Error> = client.list(None).map(|batch| Ok(batch?.seq)).collect();
+    assert_eq!(seqs.expect("a listing"), [1, 2, 3, 4]);
+    let items: Result<Vec<_>, Error> = client.items(info(1).id).collect();
+    assert_eq!(items.expect("items"), [[0], [7]]);
+    let flushed = client.flush(Some(&queue("q")), WAIT);
+    assert_eq!(flushed.expect("flushed"), FlushReport::default());
+    let shown = client.show(info(1).id);
+    assert!(matches!(
+        shown,
+        Err(Error::Refused {
+            submission: None,
+            ..
+        })
+    ));
+    daemon.finish();
+}
+
+#[test]
+fn the_asynchronous_client_lists_reads_and_flushes() {
+    let place = Place::new();
+    let daemon = FakeDaemon::start(&place.socket, other_requests());
+    on_tokio(async {
+        let mut client = asynchronous::Client::new(place.options()).expect("a client");
+        let mut batches = client.list(None);
+        for seq in 1..=4 {
+            let batch = batches.next().await.expect("a listing");
+            assert_eq!(batch.map(|batch| batch.seq), Some(seq));
+        }
+        assert_eq!(batches.next().await.expect("an end"), None);
+        let mut items = client.items(info(1).id);
+        assert_eq!(items.next().await.expect("an item"), Some(vec![0]));
+        assert_eq!(items.next().await.expect("an item"), Some(vec![7]));
+        assert_eq!(items.next().await.expect("an end"), None);
+        let flushed = client.flush(Some(&queue("q")), WAIT).await;
+        assert_eq!(flushed.expect("flushed"), FlushReport::default());
+        let shown = client.show(info(1).id).await;
+        assert!(matches!(
+            shown,
+            Err(Error::Refused {
+                submission: None,
+                ..
+            })
+        ));
+    });
+    daemon.finish();
+}
