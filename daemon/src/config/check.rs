@@ -1,0 +1,36 @@
+//! `batchd check-config`.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use batchd_protocol::exit;
+
+use super::{Config, Found, Surroundings};
+
+/// Writes the configuration in force to `out`, or everything that is wrong with it to `err`; gives the exit
+/// code. A reader of `out` that went away is no failure.
+pub(crate) fn check_config(
+    file: Option<&Path>,
+    surroundings: &Surroundings,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> u8 {
+    match Config::find(file, surroundings) {
+        Ok(found) => match print(&found, out) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => exit::IOERR,
+            Ok(()) | Err(_) => exit::OK,
+        },
+        Err(errors) => {
+            // Where not even that can be written, the exit code is all there is to say.
+            writeln!(err, "{errors}").ok();
+            exit::CONFIG
+        }
+    }
+}
+
+fn print(found: &Found, out: &mut dyn Write) -> io::Result<()> {
+    let file = found.file.as_ref().map(|file| file.to_string_lossy());
+    let origin = file.as_deref().unwrap_or("built-in").escape_debug();
+    write!(out, "# {origin}\n\n{}", found.config.render())?;
+    out.flush()
+}

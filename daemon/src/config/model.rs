@@ -1,0 +1,102 @@
+//! The configuration in force: all of it resolved, nothing left to inherit.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use batchd_core::policy::Policy;
+use batchd_frame::QueueName;
+use batchd_protocol::Ack;
+use batchd_sinks::FileSinkConfig;
+
+/// The queue that exists without configuration and that the others inherit from.
+pub(crate) const DEFAULT_QUEUE: &str = "default";
+/// `max_bytes` of the spool, where the file does not say.
+pub(crate) const SPOOL_BYTES_MAX: u64 = 10 << 30;
+/// `mode` of a socket, where the file does not say.
+pub(crate) const SOCKET_MODE: u32 = 0o660;
+
+/// What the daemon runs by.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Config {
+    /// The spool.
+    pub(crate) spool: SpoolConfig,
+    /// The sockets; at least one.
+    pub(crate) listen: Vec<Listen>,
+    /// What a client may ask for.
+    pub(crate) limits: LimitsConfig,
+    /// Ingest threads; at least 1.
+    pub(crate) ingest_threads: u32,
+    /// The queues; `default` is always among them.
+    pub(crate) queues: BTreeMap<QueueName, QueueConfig>,
+    /// What a queue gets that is created on demand: the same as the queue `default`.
+    pub(crate) template: QueueConfig,
+    /// What a submission to a queue does that is not in `queues`.
+    pub(crate) unknown_queues: UnknownQueues,
+}
+
+/// Where the spool is and how large it may grow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SpoolConfig {
+    /// Its directory; absolute, without `..`.
+    pub(crate) path: PathBuf,
+    /// Most bytes in it.
+    pub(crate) max_bytes: u64,
+}
+
+/// A socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listen {
+    /// Where; absolute, without `..`, short enough for a socket address.
+    pub(crate) path: PathBuf,
+    /// Permission bits.
+    pub(crate) mode: u32,
+}
+
+/// What a client may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LimitsConfig {
+    /// Longest item in bytes; at most `submission_bytes_max`.
+    pub(crate) item_bytes_max: u64,
+    /// Longest submission in bytes; at most 16 MiB.
+    pub(crate) submission_bytes_max: u64,
+    /// Most connections at a time.
+    pub(crate) connections: u32,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            item_bytes_max: 1 << 20,
+            submission_bytes_max: 16 << 20,
+            connections: 1024,
+        }
+    }
+}
+
+/// One queue.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct QueueConfig {
+    /// When its batches are closed and when they expire.
+    pub(crate) policy: Policy,
+    /// What a submission waits for that does not say.
+    pub(crate) ack: Ack,
+    /// Where its batches go. Without one they stay in the spool.
+    pub(crate) sink: Option<SinkConfig>,
+}
+
+/// A sink, by type.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum SinkConfig {
+    /// Files.
+    File(FileSinkConfig),
+}
+
+/// What a submission to a queue does that no configuration names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum UnknownQueues {
+    /// It is refused.
+    #[default]
+    Reject,
+    /// It creates the queue, by the template.
+    Create,
+}

@@ -1,0 +1,314 @@
+//! What can be wrong with a configuration, and where.
+
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::units::{SizeError, TimeError};
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum ConfigErrors {
+    /// The file could not be read.
+    #[error("{}: cannot read the configuration: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// Every mistake that was found, in the order of the file; displayed a line each.
+    #[error("{}", Lines(.0))]
+    Invalid(Vec<ConfigError>),
+}
+
+/// One mistake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ConfigError {
+    /// The file; nothing where the built-in defaults do not suffice.
+    file: Option<PathBuf>,
+    /// Line and column, from 1; the column counts characters.
+    position: Option<(usize, usize)>,
+    /// The key the value belongs to, with its tables, such as `queues.logs.max_items`.
+    key: Option<String>,
+    problem: Problem,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.file {
+            Some(file) => write!(f, "{}:", file.display())?,
+            None => f.write_str("built-in configuration:")?,
+        }
+        if let Some((line, column)) = self.position {
+            write!(f, "{line}:{column}:")?;
+        }
+        if let Some(key) = &self.key {
+            write!(f, " {key}:")?;
+        }
+        write!(f, " {}", self.problem)
+    }
+}
+
+struct Lines<'a>(&'a [ConfigError]);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            write!(f, "{separator}{error}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong. Each text says what was found and then, where it is not plain from that, what would be
+/// right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum Problem {
+    /// No TOML.
+    #[error("{0}")]
+    Syntax(String),
+    /// No text.
+    #[error("the file is not UTF-8")]
+    NotUtf8,
+    /// A key or table that means nothing here.
+    #[error("unknown {} `{name}` {table}: {}", if *.is_table { "table" } else { "key" }, Hint(nearest.as_deref(), known))]
+    UnknownKey {
+        /// As written.
+        name: String,
+        /// Whether its value is a table.
+        is_table: bool,
+        /// Where, such as `in [queues.logs]`.
+        table: String,
+        /// The most similar known key.
+        nearest: Option<String>,
+        /// All that are known there.
+        known: Vec<String>,
+    },
+    /// A table that is most likely the second half of a name with a dot.
+    #[error("unknown table `{name}` {table}: a name with a dot is quoted, as in [{quoted}]")]
+    UnquotedName {
+        /// As written.
+        name: String,
+        /// Where.
+        table: String,
+        /// The table that was meant.
+        quoted: String,
+    },
+    /// A key that has a meaning, but not here.
+    #[error("`{key}` may only be set in [{only}]")]
+    Misplaced {
+        /// The key.
+        key: &'static str,
+        /// The table it belongs to.
+        only: &'static str,
+    },
+    /// A key that must be there.
+    #[error("missing key `{key}` {table}: set it to {expected}")]
+    Missing {
+        /// The key.
+        key: &'static str,
+        /// Where, such as `in [[listen]]`.
+        table: String,
+        /// What its value would be.
+        expected: &'static str,
+    },
+    /// A value of another type.
+    #[error("found {found}, expected {expected}")]
+    WrongType {
+        /// What it is.
+        found: &'static str,
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// A number without a unit, and not even text.
+    #[error("{number} has no unit: write {kind} such as {example:?}")]
+    BareNumber {
+        /// The number.
+        number: String,
+        /// A size or a time.
+        kind: &'static str,
+        /// The same with a unit.
+        example: String,
+    },
+    /// No size.
+    #[error("{0:?} {1}")]
+    Size(String, SizeError),
+    /// No time.
+    #[error("{0:?} {1}")]
+    Time(String, TimeError),
+    /// A number, size or time that is too small or too large.
+    #[error("{found} is out of range: {min} to {max}")]
+    OutOfRange {
+        /// What it is.
+        found: String,
+        /// The least that is allowed.
+        min: String,
+        /// The most that is allowed.
+        max: String,
+    },
+    /// Not one of a few words.
+    #[error("unknown value {found:?}: {}", Hint(nearest.as_deref(), allowed))]
+    UnknownValue {
+        /// As written.
+        found: String,
+        /// The most similar of those that are allowed.
+        nearest: Option<String>,
+        /// Those that are allowed.
+        allowed: Vec<String>,
+    },
+    /// No permission bits.
+    #[error("{0:?} is no mode: an octal number from \"0000\" to \"0777\"")]
+    Mode(String),
+    /// A path that depends on where the daemon is started, or on what `..` is.
+    #[error("{0:?} is not an absolute path without `..`")]
+    Path(String),
+    /// A path too long for a socket.
+    #[error("path of {bytes} bytes is too long for a socket: at most {max}")]
+    SocketPath {
+        /// Its length.
+        bytes: usize,
+        /// The longest.
+        max: usize,
+    },
+    /// Not a queue name.
+    #[error("{0}")]
+    QueueName(String),
+    /// A value refused by the part of the program it is for.
+    #[error("{0}")]
+    Refused(String),
+    /// What would be right if the setting were not to be switched off.
+    #[error("{0}; or \"off\"")]
+    OrOff(Box<Problem>),
+    /// `listen = []`.
+    #[error("no socket: give at least one [[listen]], or leave `listen` out for the usual one")]
+    NoListener,
+    /// The same socket twice.
+    #[error("{} is listened on twice: each socket needs a path of its own", .0.display())]
+    ListenedTwice(PathBuf),
+    /// Something in the spool that the spool does not know.
+    #[error("{} is inside the spool {}: nothing else may be kept there", path.display(), spool.display())]
+    InsideSpool {
+        /// What.
+        path: PathBuf,
+        /// The spool.
+        spool: PathBuf,
+    },
+    /// Two queues that append to one file.
+    #[error("appends to {}, as does {other}: each queue needs a file of its own{}", path.display(), if *.inherited { " (the sink is inherited from [queues.default])" } else { "" })]
+    SharedFile {
+        /// The file.
+        path: PathBuf,
+        /// The other queue, or what stands for it.
+        other: String,
+        /// Whether the sink is not the queue's own.
+        inherited: bool,
+    },
+    /// No directory to put something in.
+    #[error("where to put {what} is not known: set {key}, or the variable {variable} or HOME")]
+    NoPlace {
+        /// What.
+        what: &'static str,
+        /// The key that says where.
+        key: &'static str,
+        /// The variable that says where.
+        variable: &'static str,
+    },
+}
+
+/// What to write instead: the most similar, or all there is.
+struct Hint<'a>(Option<&'a str>, &'a [String]);
+
+impl fmt::Display for Hint<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0, self.1) {
+            (Some(nearest), _) => write!(f, "did you mean `{nearest}`?"),
+            (None, []) => f.write_str("nothing may be set there"),
+            (None, [one]) => write!(f, "expected `{one}`"),
+            (None, many) => write!(f, "expected one of `{}`", many.join("`, `")),
+        }
+    }
+}
+
+/// The most similar of `known`, if it is similar enough to have been meant.
+pub(super) fn nearest(name: &str, known: &[&str]) -> Option<String> {
+    let distance = |candidate: &&str| strsim::damerau_levenshtein(name, candidate);
+    let best = known.iter().copied().min_by_key(distance)?;
+    let tolerated = best.chars().count().max(3) / 3;
+    (distance(&best) <= tolerated).then(|| best.to_owned())
+}
+
+/// The mistakes found in a text so far.
+pub(super) struct Faults<'t> {
+    source: Option<(&'t Path, &'t str)>,
+    found: Vec<(usize, ConfigError)>,
+}
+
+impl<'t> Faults<'t> {
+    /// Starts with none.
+    pub(super) fn of_file(file: &'t Path, text: &'t str) -> Self {
+        Self {
+            source: Some((file, text)),
+            found: Vec::new(),
+        }
+    }
+
+    /// For a configuration that is in no file.
+    pub(super) fn of_built_in() -> Self {
+        Self {
+            source: None,
+            found: Vec::new(),
+        }
+    }
+
+    /// Notes a mistake at `span`; the whole file's where there is none.
+    pub(super) fn add(
+        &mut self,
+        span: Option<Range<usize>>,
+        key: Option<String>,
+        problem: Problem,
+    ) {
+        let file = self.source.map(|(file, _)| file.to_path_buf());
+        let position = self
+            .source
+            .zip(span.as_ref())
+            .map(|((_, text), span)| position(text, span.start));
+        let order = span.map_or(usize::MAX, |span| span.start);
+        self.found.push((
+            order,
+            ConfigError {
+                file,
+                position,
+                key,
+                problem,
+            },
+        ));
+    }
+
+    /// Gives `value` if nothing was found.
+    pub(super) fn into_result<T>(self, value: Option<T>) -> Result<T, ConfigErrors> {
+        match value {
+            Some(value) if self.found.is_empty() => Ok(value),
+            _ => Err(self.into_errors()),
+        }
+    }
+
+    /// What was found, in the order of the file.
+    pub(super) fn into_errors(mut self) -> ConfigErrors {
+        // Stable, so that mistakes at one place stay in the order in which they were found.
+        self.found.sort_by_key(|(order, _)| *order);
+        ConfigErrors::Invalid(self.found.into_iter().map(|(_, error)| error).collect())
+    }
+}
+
+/// Line and column, from 1, of the byte at `offset`.
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let column = before.get(line_start..).unwrap_or_default().chars().count();
+    (before.matches('\n').count() + 1, column + 1)
+}

@@ -1,0 +1,122 @@
+//! The configuration in force, as a file that says all of it.
+
+use std::fmt::Display;
+use std::path::Path;
+
+use super::model::{Config, DEFAULT_QUEUE, QueueConfig, SinkConfig, UnknownQueues};
+use super::schema::{ACKS, ON_EXPIRE, UNKNOWN_QUEUES};
+use super::section::join;
+use super::units::{render_size, render_time};
+use super::values::OFF;
+
+impl Config {
+    /// Writes the configuration as TOML in which every setting stands, inherited or not. Read again, it gives
+    /// the same configuration.
+    pub(crate) fn render(&self) -> String {
+        let mut out = Toml::default();
+        out.table("[spool]");
+        out.path("path", &self.spool.path);
+        out.text("max_bytes", render_size(self.spool.max_bytes));
+        for listen in &self.listen {
+            out.table("[[listen]]");
+            out.path("path", &listen.path);
+            out.text("mode", format!("{:04o}", listen.mode));
+        }
+        out.table("[limits]");
+        out.text("item_bytes_max", render_size(self.limits.item_bytes_max));
+        out.text(
+            "submission_bytes_max",
+            render_size(self.limits.submission_bytes_max),
+        );
+        out.bare("connections", self.limits.connections);
+        out.table("[engine]");
+        out.bare("ingest_threads", self.ingest_threads);
+
+        // The template first: it is what the others differ from.
+        out.queue(DEFAULT_QUEUE, &self.template, Some(self.unknown_queues));
+        for (name, queue) in self
+            .queues
+            .iter()
+            .filter(|(name, _)| name.as_str() != DEFAULT_QUEUE)
+        {
+            out.queue(name.as_str(), queue, None);
+        }
+        out.0
+    }
+}
+
+/// A file in the making.
+#[derive(Default)]
+struct Toml(String);
+
+impl Toml {
+    fn queue(&mut self, name: &str, queue: &QueueConfig, unknown_queues: Option<UnknownQueues>) {
+        let path = join("queues", name);
+        self.table(&format!("[{path}]"));
+        let policy = &queue.policy;
+        match policy.max_items {
+            Some(items) => self.bare("max_items", items),
+            None => self.text("max_items", OFF),
+        }
+        self.text(
+            "max_bytes",
+            policy.max_bytes.map_or(OFF.to_owned(), render_size),
+        );
+        self.text(
+            "max_age",
+            policy.max_age.map_or(OFF.to_owned(), render_time),
+        );
+        self.text(
+            "lifespan",
+            policy.lifespan.map_or(OFF.to_owned(), render_time),
+        );
+        self.text("on_expire", word(&ON_EXPIRE, policy.on_expire));
+        self.text("ack", word(&ACKS, queue.ack));
+        if let Some(unknown_queues) = unknown_queues {
+            self.text("unknown_queues", word(&UNKNOWN_QUEUES, unknown_queues));
+        }
+        match &queue.sink {
+            None => self.text("sink", OFF),
+            Some(SinkConfig::File(file)) => {
+                self.table(&format!("[{path}.sink]"));
+                self.text("type", "file");
+                self.path("path", &file.path);
+                self.text("encoding", file.encoding);
+                self.text("unencodable", file.unencodable);
+                if let Some(name) = &file.name {
+                    self.text("name", name);
+                }
+                self.bare("append", file.append);
+            }
+        }
+    }
+
+    fn table(&mut self, header: &str) {
+        let separator = if self.0.is_empty() { "" } else { "\n" };
+        self.line(format_args!("{separator}{header}"));
+    }
+
+    fn path(&mut self, key: &str, path: &Path) {
+        self.text(key, path.display());
+    }
+
+    fn text(&mut self, key: &str, value: impl Display) {
+        self.bare(key, toml::Value::String(value.to_string()));
+    }
+
+    fn bare(&mut self, key: &str, value: impl Display) {
+        self.line(format_args!("{key} = {value}"));
+    }
+
+    fn line(&mut self, line: std::fmt::Arguments<'_>) {
+        self.0.push_str(&format!("{line}\n"));
+    }
+}
+
+/// The word for a value, from the list it is read by.
+fn word<T: PartialEq>(words: &[(&'static str, T)], value: T) -> &'static str {
+    words
+        .iter()
+        .find(|(_, known)| *known == value)
+        .map_or("", |(word, _)| *word)
+}

@@ -1,0 +1,826 @@
+//! Whole files: what they come to, and everything that can be wrong with them.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use insta::assert_snapshot;
+
+use super::model::SinkConfig;
+use super::problem::ConfigErrors;
+use super::{Config, Surroundings, check_config};
+
+/// The sample of the documentation.
+const SAMPLE: &str = r#"
+[spool]
+path = "/var/spool/batchd"
+max_bytes = "10GiB"
+
+[[listen]]
+path = "/run/batchd/batchd.sock"
+mode = "0660"
+
+[queues.default]            # what other queues inherit; `unknown_queues = "reject"` or "create"
+max_items = 1000
+max_age = "5s"
+
+[queues.logs]
+max_bytes = "4MiB"
+max_age = "off"
+lifespan = "24h"
+[queues.logs.sink]
+type = "file"
+path = "/var/log/batches"
+encoding = "lines"
+"#;
+
+fn root() -> Surroundings {
+    Surroundings::new(0, |_| None)
+}
+
+fn parse(text: &str) -> Result<Config, ConfigErrors> {
+    Config::parse(text.as_bytes(), Path::new("b.toml"), &root())
+}
+
+/// The configuration that comes of a text.
+#[track_caller]
+fn config(text: &str) -> Config {
+    parse(text).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+/// What is wrong with a text, a line each.
+#[track_caller]
+fn errors(text: &str) -> String {
+    match parse(text) {
+        Ok(config) => panic!("nothing is wrong:\n{}", config.render()),
+        Err(errors) => errors.to_string(),
+    }
+}
+
+/// The part of a rendered configuration that is about queues.
+#[track_caller]
+fn queues(text: &str) -> String {
+    let rendered = config(text).render();
+    let start = rendered.find("[queues.").expect("there is always a queue");
+    rendered[start..].to_owned()
+}
+
+#[test]
+fn without_a_file() {
+    let config = Config::built_in(&root()).unwrap();
+    assert_eq!(config, self::config(""), "an empty file says nothing else");
+    assert_snapshot!(config.render(), @r#"
+    [spool]
+    path = "/var/spool/batchd"
+    max_bytes = "10GiB"
+
+    [[listen]]
+    path = "/run/batchd/batchd.sock"
+    mode = "0660"
+
+    [limits]
+    item_bytes_max = "1MiB"
+    submission_bytes_max = "16MiB"
+    connections = 1024
+
+    [engine]
+    ingest_threads = 1
+
+    [queues.default]
+    max_items = 1000
+    max_bytes = "1MiB"
+    max_age = "5s"
+    lifespan = "off"
+    on_expire = "dead"
+    ack = "synced"
+    unknown_queues = "reject"
+
+    [queues.default.sink]
+    type = "file"
+    path = "/var/lib/batchd/delivered"
+    encoding = "lines"
+    unencodable = "escape"
+    append = false
+    "#);
+}
+
+#[test]
+fn the_sample() {
+    assert_snapshot!(config(SAMPLE).render(), @r#"
+    [spool]
+    path = "/var/spool/batchd"
+    max_bytes = "10GiB"
+
+    [[listen]]
+    path = "/run/batchd/batchd.sock"
+    mode = "0660"
+
+    [limits]
+    item_bytes_max = "1MiB"
+    submission_bytes_max = "16MiB"
+    connections = 1024
+
+    [engine]
+    ingest_threads = 1
+
+    [queues.default]
+    max_items = 1000
+    max_bytes = "1MiB"
+    max_age = "5s"
+    lifespan = "off"
+    on_expire = "dead"
+    ack = "synced"
+    unknown_queues = "reject"
+
+    [queues.default.sink]
+    type = "file"
+    path = "/var/lib/batchd/delivered"
+    encoding = "lines"
+    unencodable = "escape"
+    append = false
+
+    [queues.logs]
+    max_items = 1000
+    max_bytes = "4MiB"
+    max_age = "off"
+    lifespan = "1day"
+    on_expire = "dead"
+    ack = "synced"
+
+    [queues.logs.sink]
+    type = "file"
+    path = "/var/log/batches"
+    encoding = "lines"
+    unencodable = "escape"
+    append = false
+    "#);
+}
+
+#[test]
+fn everything_set() {
+    let text = r#"
+        [spool]
+        path = "/data/spool"
+        max_bytes = "1.5TiB"
+        [[listen]]
+        path = "/run/a.sock"
+        mode = "600"
+        [[listen]]
+        path = "/run/b.sock"
+        [limits]
+        item_bytes_max = "10kB"
+        submission_bytes_max = "1MB"
+        connections = 65_536
+        [engine]
+        ingest_threads = 2
+        [queues.default]
+        unknown_queues = "create"
+        sink = { type = "file", path = "/out", name = "{id}.{seq}", unencodable = "base64" }
+        [queues."eu.west"]
+        max_items = 4294967295
+        max_bytes = "1GiB"
+        max_age = "1day 2h"
+        lifespan = "1ms"
+        on_expire = "drop"
+        ack = "written"
+        sink = { type = "file", path = "/log/eu.ndjson", encoding = "ndjson", append = true }
+        "#;
+    assert_snapshot!(config(text).render(), @r#"
+    [spool]
+    path = "/data/spool"
+    max_bytes = "1536GiB"
+
+    [[listen]]
+    path = "/run/a.sock"
+    mode = "0600"
+
+    [[listen]]
+    path = "/run/b.sock"
+    mode = "0660"
+
+    [limits]
+    item_bytes_max = "10kB"
+    submission_bytes_max = "1MB"
+    connections = 65536
+
+    [engine]
+    ingest_threads = 2
+
+    [queues.default]
+    max_items = 1000
+    max_bytes = "1MiB"
+    max_age = "5s"
+    lifespan = "off"
+    on_expire = "dead"
+    ack = "synced"
+    unknown_queues = "create"
+
+    [queues.default.sink]
+    type = "file"
+    path = "/out"
+    encoding = "lines"
+    unencodable = "base64"
+    name = "{id}.{seq}"
+    append = false
+
+    [queues."eu.west"]
+    max_items = 4294967295
+    max_bytes = "1GiB"
+    max_age = "1day 2h"
+    lifespan = "1ms"
+    on_expire = "drop"
+    ack = "written"
+
+    [queues."eu.west".sink]
+    type = "file"
+    path = "/log/eu.ndjson"
+    encoding = "ndjson"
+    unencodable = "escape"
+    append = true
+    "#);
+}
+
+#[test]
+fn what_is_rendered_reads_back() {
+    let odd = "[queues.default]\nsink = \"off\"\n[queues.\"a.b\"]\nsink = { type = \"file\", path = \"/a \\\"b\\\"\\n\" }";
+    for text in ["", SAMPLE, odd] {
+        let config = config(text);
+        assert_eq!(self::config(&config.render()), config);
+    }
+}
+
+#[test]
+fn a_queue_inherits_switches_off_and_sets() {
+    let text = r#"
+        [queues.default]
+        max_items = 10
+        max_bytes = "1KiB"
+        lifespan = "1h"
+        on_expire = "drop"
+        ack = "none"
+        sink = { type = "file", path = "/out", encoding = "raw" }
+        [queues.inherits]
+        [queues.off]
+        max_items = "off"
+        max_bytes = "off"
+        max_age = "off"
+        lifespan = "off"
+        sink = "off"
+        [queues.sets]
+        max_items = 1
+        max_bytes = "1B"
+        max_age = "1h"
+        lifespan = "2h"
+        on_expire = "dead"
+        ack = "synced"
+        sink = { type = "file", path = "/sets" }
+        "#;
+    assert_snapshot!(queues(text), @r#"
+    [queues.default]
+    max_items = 10
+    max_bytes = "1KiB"
+    max_age = "5s"
+    lifespan = "1h"
+    on_expire = "drop"
+    ack = "none"
+    unknown_queues = "reject"
+
+    [queues.default.sink]
+    type = "file"
+    path = "/out"
+    encoding = "raw"
+    unencodable = "escape"
+    append = false
+
+    [queues.inherits]
+    max_items = 10
+    max_bytes = "1KiB"
+    max_age = "5s"
+    lifespan = "1h"
+    on_expire = "drop"
+    ack = "none"
+
+    [queues.inherits.sink]
+    type = "file"
+    path = "/out"
+    encoding = "raw"
+    unencodable = "escape"
+    append = false
+
+    [queues.off]
+    max_items = "off"
+    max_bytes = "off"
+    max_age = "off"
+    lifespan = "off"
+    on_expire = "drop"
+    ack = "none"
+    sink = "off"
+
+    [queues.sets]
+    max_items = 1
+    max_bytes = "1B"
+    max_age = "1h"
+    lifespan = "2h"
+    on_expire = "dead"
+    ack = "synced"
+
+    [queues.sets.sink]
+    type = "file"
+    path = "/sets"
+    encoding = "lines"
+    unencodable = "escape"
+    append = false
+    "#);
+}
+
+#[test]
+fn the_default_may_switch_off_what_is_built_in() {
+    let text = r#"
+        [queues.default]
+        max_items = "off"
+        max_bytes = "off"
+        sink = "off"
+        [queues.logs]
+        max_items = 5
+        "#;
+    let config = config(text);
+    assert_eq!(config.template, config.queues["default"]);
+    let logs = &config.queues["logs"];
+    assert_eq!(
+        (logs.policy.max_items, logs.policy.max_bytes),
+        (Some(5), None)
+    );
+    assert_eq!((&config.template.sink, &logs.sink), (&None, &None));
+}
+
+#[test]
+fn a_small_submission_makes_items_small() {
+    let limits = config("limits.submission_bytes_max = '10KiB'").limits;
+    assert_eq!(limits.item_bytes_max, 10 << 10);
+}
+
+#[test]
+fn syntax_errors() {
+    let text = "[spool\npath = \n[queues.logs]\nmax_items = 1\nmax_items = 2\n";
+    assert_snapshot!(errors(text), @"
+    b.toml:1:7: unclosed table, expected `]`
+    b.toml:5:1: duplicate key
+    ");
+    let not_utf8 = Config::parse(b"[spool]\n# \xc3\xa4\xff", Path::new("b.toml"), &root());
+    assert_snapshot!(not_utf8.unwrap_err(), @"b.toml:2:4: the file is not UTF-8");
+}
+
+#[test]
+fn unknown_keys_name_the_nearest() {
+    let text = r#"
+        [queues.logs]
+        max_itmes = 1
+        maxage = "5s"
+        compression = "gzip"
+        [queues.logs.snik]
+        type = "file"
+        [queues.eu.west]
+        [queues.eu.snik]
+        [queues.logs.sink]
+        type = "file"
+        path = "/out"
+        encodign = "lines"
+        [spol]
+        path = "/"
+        [spool]
+        pth = "/"
+        [[listen]]
+        path = "/a"
+        user = "me"
+        [[listne]]
+        [engine]
+        threads = 1
+        "#;
+    assert_snapshot!(errors(text), @r#"
+    b.toml:3:9: unknown key `max_itmes` in [queues.logs]: did you mean `max_items`?
+    b.toml:4:9: unknown key `maxage` in [queues.logs]: did you mean `max_age`?
+    b.toml:5:9: unknown key `compression` in [queues.logs]: expected one of `max_items`, `max_bytes`, `max_age`, `lifespan`, `on_expire`, `ack`, `sink`
+    b.toml:6:22: unknown table `snik` in [queues.logs]: did you mean `sink`?
+    b.toml:8:20: unknown table `west` in [queues.eu]: a name with a dot is quoted, as in [queues."eu.west"]
+    b.toml:9:20: unknown table `snik` in [queues.eu]: did you mean `sink`?
+    b.toml:13:9: unknown key `encodign` in [queues.logs.sink]: did you mean `encoding`?
+    b.toml:14:10: unknown table `spol` at the top of the file: did you mean `spool`?
+    b.toml:17:9: unknown key `pth` in [spool]: did you mean `path`?
+    b.toml:20:9: unknown key `user` in [[listen]]: expected one of `path`, `mode`
+    b.toml:21:11: unknown table `listne` at the top of the file: did you mean `listen`?
+    b.toml:23:9: unknown key `threads` in [engine]: expected `ingest_threads`
+    "#);
+}
+
+#[test]
+fn keys_in_the_wrong_place() {
+    let text = r#"
+        unknown_queues = "create"
+        [queues.logs]
+        unknown_queues = "create"
+        "#;
+    assert_snapshot!(errors(text), @"
+    b.toml:2:9: unknown key `unknown_queues` at the top of the file: expected one of `spool`, `listen`, `limits`, `engine`, `queues`
+    b.toml:4:9: queues.logs.unknown_queues: `unknown_queues` may only be set in [queues.default]
+    ");
+}
+
+#[test]
+fn wrong_types() {
+    let text = r#"
+        engine = 1
+        [spool]
+        path = 1
+        max_bytes = true
+        [listen]
+        path = "/a"
+        [limits]
+        connections = "many"
+        [queues]
+        plain = "lines"
+        [queues.logs]
+        max_items = "1000"
+        max_bytes = 1.5
+        max_age = ["5s"]
+        ack = 1
+        sink = "file"
+        [queues.more]
+        sink = { type = ["file"], path = "/out" }
+        [queues.most]
+        sink = { type = "file", path = 1979-05-27, encoding = 1, append = "yes", name = {} }
+        "#;
+    assert_snapshot!(errors(text), @r#"
+    b.toml:2:18: engine: found an integer, expected a table
+    b.toml:4:16: spool.path: found an integer, expected a path
+    b.toml:5:21: spool.max_bytes: found a boolean, expected a size such as "4MiB"
+    b.toml:6:10: listen: found a table, expected an array of tables, each under [[listen]]
+    b.toml:9:23: limits.connections: found a string, expected an integer
+    b.toml:11:17: queues.plain: found a string, expected a table
+    b.toml:13:21: queues.logs.max_items: found a string, expected an integer; or "off"
+    b.toml:14:21: queues.logs.max_bytes: found a floating-point number, expected a size such as "4MiB"; or "off"
+    b.toml:15:19: queues.logs.max_age: found an array, expected a time such as "5s"; or "off"
+    b.toml:16:15: queues.logs.ack: found an integer, expected a string
+    b.toml:17:16: queues.logs.sink: found a string, expected a table; or "off"
+    b.toml:19:25: queues.more.sink.type: found an array, expected a string
+    b.toml:21:40: queues.most.sink.path: found a date, expected a path
+    b.toml:21:63: queues.most.sink.encoding: found an integer, expected a string
+    b.toml:21:75: queues.most.sink.append: found a string, expected true or false
+    b.toml:21:89: queues.most.sink.name: found a table, expected a string
+    "#);
+}
+
+#[test]
+fn numbers_without_units() {
+    let text = r#"
+        spool.max_bytes = 1000
+        limits.item_bytes_max = "1000"
+        [queues.logs]
+        max_bytes = 0x10
+        max_age = 5
+        lifespan = "24"
+        "#;
+    assert_snapshot!(errors(text), @r#"
+    b.toml:2:27: spool.max_bytes: 1000 has no unit: write a size such as "1000B"
+    b.toml:3:33: limits.item_bytes_max: "1000" has no unit: add one, such as "1000B" or "1000MiB"
+    b.toml:5:21: queues.logs.max_bytes: 0x10 has no unit: write a size such as "5B"; or "off"
+    b.toml:6:19: queues.logs.max_age: 5 has no unit: write a time such as "5s"; or "off"
+    b.toml:7:20: queues.logs.lifespan: "24" has no unit: add one, such as "24s" or "24ms"; or "off"
+    "#);
+}
+
+#[test]
+fn sizes_and_times_that_are_none() {
+    let text = r#"
+        [spool]
+        max_bytes = "lots"
+        [queues.a]
+        max_bytes = "4M"
+        max_age = "5 parsecs"
+        lifespan = "soon"
+        [queues.b]
+        max_bytes = "-1MiB"
+        max_age = "-5s"
+        lifespan = "1000years"
+        [queues.c]
+        max_bytes = "99999999999TiB"
+        max_age = ""
+        "#;
+    assert_snapshot!(errors(text), @r#"
+    b.toml:3:21: spool.max_bytes: "lots" is not a size: write a number and a unit, such as "4MiB"
+    b.toml:5:21: queues.a.max_bytes: "4M" has the unit "M", which is not known: B, kB, MB, GB, TB, KiB, MiB, GiB or TiB; or "off"
+    b.toml:6:19: queues.a.max_age: "5 parsecs" has the unit "parsecs", which is not known: ms, s, min, h, days or weeks; or "off"
+    b.toml:7:20: queues.a.lifespan: "soon" is not a time: write numbers and units, such as "5s" or "1day 2h"; or "off"
+    b.toml:9:21: queues.b.max_bytes: "-1MiB" is negative: write a number and a unit, such as "4MiB"; or "off"
+    b.toml:10:19: queues.b.max_age: "-5s" is negative: write numbers and units, such as "5s" or "1day 2h"; or "off"
+    b.toml:11:20: queues.b.lifespan: "1000years" is too long: at most 100 years; or "off"
+    b.toml:13:21: queues.c.max_bytes: "99999999999TiB" is too large: less than "16777216TiB"; or "off"
+    b.toml:14:19: queues.c.max_age: "" is not a time: write numbers and units, such as "5s" or "1day 2h"; or "off"
+    "#);
+}
+
+#[test]
+fn values_out_of_range() {
+    let text = r#"
+        [spool]
+        max_bytes = "0B"
+        [limits]
+        item_bytes_max = "2MiB"
+        submission_bytes_max = "1MiB"
+        connections = 0
+        [engine]
+        ingest_threads = 65
+        [queues.a]
+        max_items = 0
+        max_bytes = "0B"
+        max_age = "0s"
+        lifespan = "1us"
+        [queues.b]
+        max_items = 4294967296
+        max_bytes = "1025MiB"
+        [queues.c]
+        max_items = -1
+        [queues.d]
+        max_items = 0xffff_ffff_ffff_ffff_ffff_ffff_ffff_ffff
+        "#;
+    assert_snapshot!(errors(text), @r#"
+    b.toml:3:21: spool.max_bytes: 0B is out of range: 1B to 1024TiB
+    b.toml:5:26: limits.item_bytes_max: 2MiB is out of range: 1B to 1MiB (submission_bytes_max)
+    b.toml:7:23: limits.connections: 0 is out of range: 1 to 65536
+    b.toml:9:26: engine.ingest_threads: 65 is out of range: 1 to 64
+    b.toml:11:21: queues.a.max_items: 0 is out of range: 1 to 4294967295; or "off"
+    b.toml:12:21: queues.a.max_bytes: 0B is out of range: 1B to 1GiB; or "off"
+    b.toml:13:19: queues.a.max_age: 0s is out of range: 1ms to 100years; or "off"
+    b.toml:14:20: queues.a.lifespan: 1us is out of range: 1ms to 100years; or "off"
+    b.toml:16:21: queues.b.max_items: 4294967296 is out of range: 1 to 4294967295; or "off"
+    b.toml:17:21: queues.b.max_bytes: 1025MiB is out of range: 1B to 1GiB; or "off"
+    b.toml:19:21: queues.c.max_items: -1 is out of range: 1 to 4294967295; or "off"
+    b.toml:21:21: queues.d.max_items: 0xffffffffffffffffffffffffffffffff is out of range: 1 to 4294967295; or "off"
+    "#);
+    assert_snapshot!(errors("limits.submission_bytes_max = '17MiB'"), @"b.toml:1:31: limits.submission_bytes_max: 17MiB is out of range: 1B to 16MiB");
+}
+
+#[test]
+fn words_that_are_not_known() {
+    let text = r#"
+        [queues.default]
+        unknown_queues = "accept"
+        on_expire = "dropped"
+        ack = "sync"
+        [queues.logs]
+        ack = "always"
+        sink = { type = "http", path = "/out" }
+        [queues.more]
+        sink = { type = "file", path = "/out", encoding = "line", unencodable = "dead" }
+        "#;
+    assert_snapshot!(errors(text), @r#"
+    b.toml:3:26: queues.default.unknown_queues: unknown value "accept": expected one of `reject`, `create`
+    b.toml:4:21: queues.default.on_expire: unknown value "dropped": expected one of `dead`, `drop`
+    b.toml:5:15: queues.default.ack: unknown value "sync": did you mean `synced`?
+    b.toml:7:15: queues.logs.ack: unknown value "always": expected one of `none`, `written`, `synced`
+    b.toml:8:25: queues.logs.sink.type: unknown value "http": expected `file`
+    b.toml:10:59: queues.more.sink.encoding: unknown value "line": did you mean `lines`?
+    b.toml:10:81: queues.more.sink.unencodable: unknown value "dead": expected one of `escape`, `base64`
+    "#);
+}
+
+#[test]
+fn sockets() {
+    let text = format!(
+        r#"
+        [[listen]]
+        mode = "0660"
+        [[listen]]
+        path = "batchd.sock"
+        mode = 0o660
+        [[listen]]
+        path = "/run/{}"
+        mode = "1777"
+        [[listen]]
+        path = "/run/../a"
+        mode = "+660"
+        [[listen]]
+        path = "/run/b.sock"
+        mode = "rw-rw----"
+        [[listen]]
+        path = "/run//b.sock"
+        mode = "0680"
+        "#,
+        "x".repeat(103)
+    );
+    assert_snapshot!(errors(&text), @r#"
+    b.toml:2:9: missing key `path` in [[listen]]: set it to the path of a socket
+    b.toml:5:16: listen[1].path: "batchd.sock" is not an absolute path without `..`
+    b.toml:6:16: listen[1].mode: found an integer, expected an octal mode such as "0660"
+    b.toml:8:16: listen[2].path: path of 108 bytes is too long for a socket: at most 107
+    b.toml:9:16: listen[2].mode: "1777" is no mode: an octal number from "0000" to "0777"
+    b.toml:11:16: listen[3].path: "/run/../a" is not an absolute path without `..`
+    b.toml:12:16: listen[3].mode: "+660" is no mode: an octal number from "0000" to "0777"
+    b.toml:15:16: listen[4].mode: "rw-rw----" is no mode: an octal number from "0000" to "0777"
+    b.toml:17:16: listen[5].path: /run//b.sock is listened on twice: each socket needs a path of its own
+    b.toml:18:16: listen[5].mode: "0680" is no mode: an octal number from "0000" to "0777"
+    "#);
+    assert_snapshot!(errors("listen = []"), @"b.toml:1:10: listen: no socket: give at least one [[listen]], or leave `listen` out for the usual one");
+    assert_snapshot!(errors("[listen]\npath = '/a'"), @"b.toml:1:2: listen: found a table, expected an array of tables, each under [[listen]]");
+    assert_snapshot!(errors("listen = ['/a']"), @"b.toml:1:11: listen[0]: found a string, expected an array of tables, each under [[listen]]");
+}
+
+#[test]
+fn queue_names() {
+    let text = "[queues.Logs]\nmax_items = 0\n[queues.\"\"]\n[queues.'a/b']\n[queues.-a]";
+    assert_snapshot!(errors(text), @r#"
+    b.toml:1:9: 'Logs' is not a queue name: 1 to 64 of a-z, 0-9, '.', '_', '-', the first a letter or digit
+    b.toml:2:13: queues.Logs.max_items: 0 is out of range: 1 to 4294967295; or "off"
+    b.toml:3:9: '' is not a queue name: 1 to 64 of a-z, 0-9, '.', '_', '-', the first a letter or digit
+    b.toml:4:9: 'a/b' is not a queue name: 1 to 64 of a-z, 0-9, '.', '_', '-', the first a letter or digit
+    b.toml:5:9: '-a' is not a queue name: 1 to 64 of a-z, 0-9, '.', '_', '-', the first a letter or digit
+    "#);
+}
+
+#[test]
+fn sinks() {
+    let text = r#"
+        [queues.a.sink]
+        [queues.b.sink]
+        type = "file"
+        [queues.c.sink]
+        type = "file"
+        path = "out"
+        [queues.d.sink]
+        type = "file"
+        path = "/out"
+        name = "{queue}"
+        [queues.e.sink]
+        type = "file"
+        path = "/out/"
+        append = true
+        "#;
+    assert_snapshot!(errors(text), @r#"
+    b.toml:2:19: missing key `type` in [queues.a.sink]: set it to "file"
+    b.toml:3:19: missing key `path` in [queues.b.sink]: set it to where the batches go
+    b.toml:7:16: queues.c.sink.path: "out" is not an absolute path without `..`
+    b.toml:11:16: queues.d.sink: `name` '{queue}': needs {seq}, so that names tell the order
+    b.toml:14:16: queues.e.sink: `path` '/out/' names no file to append to
+    "#);
+}
+
+#[test]
+fn nothing_else_lies_in_the_spool() {
+    let text = r#"
+        [spool]
+        path = "/data/spool"
+        [[listen]]
+        path = "/data/spool/batchd.sock"
+        [queues.default]
+        sink = { type = "file", path = "/data/spool//out" }
+        [queues.logs]
+        sink = { type = "file", path = "/data/spool" }
+        [queues.inherits]
+        [queues.beside]
+        sink = { type = "file", path = "/data/spool2" }
+        "#;
+    assert_snapshot!(errors(text), @"
+    b.toml:5:16: listen[0].path: /data/spool/batchd.sock is inside the spool /data/spool: nothing else may be kept there
+    b.toml:7:40: queues.default.sink: /data/spool//out is inside the spool /data/spool: nothing else may be kept there
+    b.toml:9:40: queues.logs.sink: /data/spool is inside the spool /data/spool: nothing else may be kept there
+    ");
+    assert_snapshot!(errors("[spool]\npath = '/var/lib/batchd'"), @"b.toml:2:8: queues.default.sink: /var/lib/batchd/delivered is inside the spool /var/lib/batchd: nothing else may be kept there");
+}
+
+#[test]
+fn a_file_that_is_appended_to_belongs_to_one_queue() {
+    let text = r#"
+        [queues.a]
+        sink = { type = "file", path = "/log/all", append = true }
+        [queues.b]
+        sink = { type = "file", path = "/log/./all", append = true }
+        [queues.c]
+        sink = { type = "file", path = "/log/other", append = true }
+        "#;
+    assert_snapshot!(errors(text), @"b.toml:5:40: queues.b.sink: appends to /log/./all, as does queues.a: each queue needs a file of its own");
+    let text = r#"
+        [queues.default]
+        unknown_queues = "create"
+        sink = { type = "file", path = "/log/all", append = true }
+        [queues.a]
+        [queues.b]
+        sink = "off"
+        "#;
+    assert_snapshot!(errors(text), @"
+    b.toml:4:40: queues.default.sink: appends to /log/all, as does every queue that is created on demand: each queue needs a file of its own
+    b.toml:5:17: queues.a.sink: appends to /log/all, as does queues.default: each queue needs a file of its own (the sink is inherited from [queues.default])
+    ");
+}
+
+#[test]
+fn a_broken_sink_is_not_replaced_by_the_inherited_one() {
+    let text = r#"
+        [queues.default]
+        sink = { type = "file", path = "/log/all", append = true }
+        [queues.a]
+        sink = { type = "fiel" }
+        "#;
+    assert_snapshot!(errors(text), @r#"b.toml:5:25: queues.a.sink.type: unknown value "fiel": did you mean `file`?"#);
+}
+
+#[test]
+fn any_bytes_get_an_answer() {
+    // Changes the sample a byte at a time, each to the bytes that mean most to TOML.
+    for index in 0..SAMPLE.len() {
+        for byte in b"[]{}\"'=.#\n\\0-\0\xff" {
+            let mut bytes = SAMPLE.as_bytes().to_vec();
+            bytes[index] = *byte;
+            match Config::parse(&bytes, Path::new("b.toml"), &root()) {
+                Ok(config) => assert_eq!(self::config(&config.render()), config),
+                Err(errors) => assert!(errors.to_string().starts_with("b.toml:")),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_user_without_a_home() {
+    let nobody = Surroundings::new(1000, |_| None);
+    assert_snapshot!(Config::built_in(&nobody).unwrap_err(), @"
+    built-in configuration: where to put the spool is not known: set spool.path, or the variable XDG_STATE_HOME or HOME
+    built-in configuration: where to put the socket is not known: set path in [[listen]], or the variable XDG_RUNTIME_DIR or HOME
+    built-in configuration: where to put delivered batches is not known: set queues.default.sink, or the variable XDG_STATE_HOME or HOME
+    ");
+    let text = "[spool]\npath = '/s'\n[[listen]]\npath = '/l'\n[queues.default]\nsink = 'off'";
+    assert!(Config::parse(text.as_bytes(), Path::new("b.toml"), &nobody).is_ok());
+}
+
+#[test]
+fn a_home_too_deep_for_a_socket() {
+    let home = format!("/{}", "x".repeat(100));
+    let deep = Surroundings::new(1000, |name| (name == "HOME").then(|| OsString::from(&home)));
+    assert_snapshot!(Config::built_in(&deep).unwrap_err(), @"built-in configuration: listen.path: path of 133 bytes is too long for a socket: at most 107");
+}
+
+#[test]
+fn a_queue_of_the_built_in_configuration_has_a_place_to_go() {
+    let config = Config::built_in(&root()).unwrap();
+    let Some(SinkConfig::File(file)) = &config.template.sink else {
+        panic!("no sink")
+    };
+    assert_eq!(file.path, Path::new("/var/lib/batchd/delivered"));
+    assert_eq!(file.check(), Ok(()));
+}
+
+/// What `check-config` prints on both outputs, and its exit code.
+fn checked(file: Option<&Path>, surroundings: &Surroundings) -> (u8, String, String) {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let code = check_config(file, surroundings, &mut out, &mut err);
+    (
+        code,
+        String::from_utf8(out).unwrap(),
+        String::from_utf8(err).unwrap(),
+    )
+}
+
+#[test]
+fn check_config_finds_the_file_or_takes_what_is_built_in() {
+    let home = tempfile::tempdir().unwrap();
+    let user = Surroundings::new(1000, |name| (name == "HOME").then(|| home.path().into()));
+    let (code, out, err) = checked(None, &user);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.starts_with("# built-in\n\n[spool]\n"), "{out}");
+
+    let file = home.path().join(".config/batchd/batchd.toml");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, "[engine]\ningest_threads = 3").unwrap();
+    let (code, out, err) = checked(None, &user);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.starts_with(&format!("# {}\n", file.display())), "{out}");
+    assert!(out.contains("ingest_threads = 3"), "{out}");
+}
+
+#[test]
+fn check_config_says_all_that_is_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("b.toml");
+    let (code, out, err) = checked(Some(&file), &root());
+    assert_eq!((code, out.as_str()), (78, ""));
+    assert!(
+        err.contains("b.toml: cannot read the configuration: No such file"),
+        "{err}"
+    );
+
+    std::fs::write(&file, "a = 1\nb = 2").unwrap();
+    let (code, out, err) = checked(Some(&file), &root());
+    assert_eq!((code, out.as_str(), err.lines().count()), (78, "", 2));
+}
+
+#[test]
+fn check_config_may_be_cut_short_by_its_reader() {
+    struct Closed(std::io::ErrorKind);
+    impl std::io::Write for Closed {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(self.0.into())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let check = |kind| check_config(None, &root(), &mut Closed(kind), &mut Vec::new());
+    assert_eq!(check(std::io::ErrorKind::BrokenPipe), 0);
+    assert_eq!(check(std::io::ErrorKind::StorageFull), 74);
+}

@@ -1,0 +1,169 @@
+//! From a configuration to a running daemon, and back to nothing.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use batchd_core::env::os;
+use batchd_core::spool::{Layout, LockedSpool, SpoolError};
+use batchd_protocol::exit;
+
+use crate::config::{Config, Found};
+use crate::engine::{Engine, dispatch, housekeeping};
+use crate::{ingest, listen, signals};
+
+/// How long a stop waits for attempts under way.
+const STOP_ATTEMPTS: Duration = Duration::from_secs(20);
+
+/// Why the daemon does not run, or stopped.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// What happened.
+    pub(crate) error: anyhow::Error,
+    /// What to do about it.
+    pub(crate) hint: Option<&'static str>,
+    /// The exit code.
+    pub(crate) code: u8,
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        let denied = error
+            .chain()
+            .filter_map(|cause| cause.downcast_ref::<io::Error>())
+            .any(|cause| cause.kind() == io::ErrorKind::PermissionDenied);
+        if denied {
+            let hint = Some("run batchd as the owner of that path, or configure another");
+            return Self {
+                error,
+                hint,
+                code: exit::NOPERM,
+            };
+        }
+        Self {
+            error,
+            hint: None,
+            code: exit::IOERR,
+        }
+    }
+}
+
+impl From<SpoolError> for Failure {
+    fn from(error: SpoolError) -> Self {
+        match error {
+            SpoolError::Locked { .. } => Self {
+                error: error.into(),
+                hint: Some("stop the other daemon, or give this one a [spool] path of its own"),
+                code: exit::TEMPFAIL,
+            },
+            SpoolError::Newer { .. } => Self {
+                error: error.into(),
+                hint: None,
+                code: exit::CONFIG,
+            },
+            other => anyhow::Error::from(other).into(),
+        }
+    }
+}
+
+/// Why the main thread goes on.
+enum Event {
+    Stop(&'static str),
+    Broken(String),
+}
+
+/// Runs the daemon until a signal stops it, or the spool cannot be relied on any more.
+///
+/// # Errors
+/// [`Failure`], with the exit code.
+pub(crate) fn run(found: Found) -> Result<(), Failure> {
+    let Found { config, file } = found;
+    let origin = file.map_or("built-in".to_owned(), |path| path.display().to_string());
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        config = origin,
+        "batchd starts"
+    );
+    let spool = open_spool(&config)?;
+    let (events, event) = mpsc::channel();
+    let broken = events.clone();
+    let engine = Engine::open(&config, spool, move |what| {
+        // The receiver lives until the process ends.
+        broken.send(Event::Broken(what)).ok();
+    })
+    .context("open the spool")?;
+    let engine = Arc::new(engine);
+
+    // Whoever finds the socket can also stop the daemon.
+    let _signals = signals::watch(move |name| {
+        events.send(Event::Stop(name)).ok();
+    })
+    .context("install signal handlers")?;
+    let sockets: Vec<_> = config
+        .listen
+        .iter()
+        .map(listen::bind)
+        .collect::<anyhow::Result<_>>()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("main")
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    let house = housekeeping::start(Arc::clone(&engine)).context("start a thread")?;
+    let dispatchers = dispatch::start_all(&engine, runtime.handle());
+    let ingest =
+        ingest::start(&engine, runtime.handle(), &config, &sockets).context("start ingest")?;
+    for socket in &config.listen {
+        tracing::info!(socket = %socket.path.display(), "ready");
+    }
+
+    let ended = match event.recv() {
+        Ok(Event::Broken(what)) => {
+            // Those who wait have been told to repeat; the answers may still be on their way.
+            ingest.stop();
+            runtime.shutdown_background();
+            return Err(Failure {
+                error: anyhow::anyhow!(what).context("stopped: what is on the medium is not known"),
+                hint: Some("the next start recovers every acknowledged item; check the disk"),
+                code: exit::IOERR,
+            });
+        }
+        Ok(Event::Stop(signal)) => signal,
+        Err(_) => "end",
+    };
+    tracing::info!(signal = ended, "stopping");
+    ingest.stop();
+    house.stop();
+    dispatchers.stop(&runtime, STOP_ATTEMPTS);
+    let closed = engine.close();
+    drop(sockets);
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    closed.context("close the spool").map_err(Failure::from)?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Makes the spool's directory, where its parent is there, and locks it.
+fn open_spool(config: &Config) -> Result<LockedSpool, Failure> {
+    let path = &config.spool.path;
+    make_dir(path).with_context(|| format!("create the spool {}", path.display()))?;
+    let holder = format!("batchd, pid {}\n", std::process::id());
+    Ok(LockedSpool::open(os::env(), Layout::new(path), &holder)?)
+}
+
+fn make_dir(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)?;
+    match path.parent() {
+        Some(parent) => fs::File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,442 @@
+//! Requests that have to do with more than the front of a queue: flush, status, listings, contents. They run on the
+//! main runtime, and answer through the mailbox of the connection.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use batchd_core::queue::OpenView;
+use batchd_core::spool::layout::ReadyName;
+use batchd_core::spool::recovery::ReadyBatch;
+use batchd_core::spool::sealed::SealedFile;
+use batchd_frame::BatchId;
+use batchd_protocol::{
+    BatchInfo, BatchState, ErrorCode, FlushReport, ItemsPage, ListCursor, QueueStatus, Request,
+    Response, ServerStatus, Tally,
+};
+use tokio::runtime::Handle;
+
+use super::{Engine, Queue};
+use crate::ingest::Ticket;
+
+/// Name and version, for people.
+pub(crate) const SERVER: &str = concat!("batchd ", env!("CARGO_PKG_VERSION"));
+/// Most batches of a page of a listing.
+const PAGE_BATCHES_MAX: usize = 1000;
+/// Bytes of items after which a page ends.
+const PAGE_BYTES: u64 = 256 << 10;
+
+/// So many looks for a batch find it, if it is there.
+const BATCH_LOOKS: usize = 3;
+
+/// Why a request fails.
+type Failed = (ErrorCode, String);
+
+/// The number of a request.
+pub(crate) fn request_number(request: &Request<'_>) -> u64 {
+    match request {
+        Request::Hello { .. } => 0,
+        Request::Submit(submit) => submit.request,
+        Request::Flush { request, .. }
+        | Request::Status { request }
+        | Request::List { request, .. }
+        | Request::Show { request, .. }
+        | Request::Read { request, .. } => *request,
+    }
+}
+
+/// A request for the main runtime.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// Closes batches; waits for the sinks, where that is wanted.
+    Flush { queue: Option<String>, wait: bool },
+    /// Only looks.
+    Look(Look),
+}
+
+/// A request that only looks.
+#[derive(Debug)]
+pub(crate) enum Look {
+    Status,
+    List {
+        queue: Option<String>,
+        after: Option<ListCursor>,
+        limit: usize,
+    },
+    Show(BatchId),
+    Read(BatchId, u64),
+}
+
+impl Asked {
+    /// The request, if it is one for the main runtime.
+    pub(crate) fn of(request: &Request<'_>) -> Option<Self> {
+        Some(match request {
+            Request::Hello { .. } | Request::Submit(_) => return None,
+            Request::Flush { queue, wait, .. } => Self::Flush {
+                queue: queue.map(str::to_owned),
+                wait: *wait,
+            },
+            Request::Status { .. } => Self::Look(Look::Status),
+            Request::List {
+                queue,
+                after,
+                limit,
+                ..
+            } => Self::Look(Look::List {
+                queue: queue.map(str::to_owned),
+                after: after.clone(),
+                limit: (*limit as usize).clamp(1, PAGE_BATCHES_MAX),
+            }),
+            Request::Show { batch, .. } => Self::Look(Look::Show(*batch)),
+            Request::Read { batch, cursor, .. } => Self::Look(Look::Read(*batch, *cursor)),
+        })
+    }
+}
+
+/// Starts a request; the answer goes to the ticket's connection.
+pub(crate) fn start(engine: &Arc<Engine>, main: &Handle, ticket: Ticket, asked: Asked) {
+    let engine = Arc::clone(engine);
+    match asked {
+        Asked::Flush { queue, wait } => {
+            main.spawn(async move {
+                let result = flush(&engine, queue.as_deref(), wait).await;
+                let flushed = result.map(|report| Response::Flushed {
+                    request: ticket.request,
+                    report,
+                });
+                engine.mailboxes.reply(ticket, answer(ticket, flushed));
+            });
+        }
+        Asked::Look(look) => {
+            main.spawn_blocking(move || {
+                let result = look.run(&engine, ticket.request);
+                engine.mailboxes.reply(ticket, answer(ticket, result));
+            });
+        }
+    }
+}
+
+fn answer(ticket: Ticket, result: Result<Response, Failed>) -> Response {
+    result.unwrap_or_else(|(code, message)| Response::Failed {
+        request: ticket.request,
+        code,
+        message,
+    })
+}
+
+impl Look {
+    fn run(self, engine: &Engine, request: u64) -> Result<Response, Failed> {
+        match self {
+            Self::Status => Ok(Response::Status {
+                request,
+                status: status(engine),
+            }),
+            Self::List {
+                queue,
+                after,
+                limit,
+            } => {
+                let (batches, next) = list(engine, queue.as_deref(), after.as_ref(), limit)?;
+                Ok(Response::Batches {
+                    request,
+                    batches,
+                    next,
+                })
+            }
+            Self::Show(id) => Ok(Response::Batch {
+                request,
+                batch: show(engine, id)?,
+            }),
+            Self::Read(id, cursor) => Ok(Response::Items {
+                request,
+                page: read(engine, id, cursor)?,
+            }),
+        }
+    }
+}
+
+/// Closes the open batches and, where it waits, sees them delivered or the first attempt fail.
+async fn flush(engine: &Engine, only: Option<&str>, wait: bool) -> Result<FlushReport, Failed> {
+    let queues = match only {
+        Some(name) => vec![find(engine, name)?],
+        None => engine.queues(),
+    };
+    let mut report = FlushReport::default();
+    let mut waiting = Vec::new();
+    for queue in queues {
+        // Subscribed before the look, so that no change is missed.
+        let changes = queue.watch();
+        let failures = queue.delivery().failures;
+        let batches = queue.commit.flush();
+        report.batches += batches.len() as u64;
+        report.items += batches.iter().map(|(_, items)| items).sum::<u64>();
+        // Of all queues, those without a sink have nothing to wait for.
+        if only.is_some() || queue.has_sink() {
+            waiting.push((queue, batches, changes, failures));
+        }
+    }
+    engine.house.ring();
+    if !wait {
+        return Ok(report);
+    }
+    for (queue, batches, mut changes, failures) in waiting {
+        loop {
+            changes.borrow_and_update();
+            if queue.commit.undelivered(&batches) == 0 {
+                break;
+            }
+            let state = queue.delivery().clone();
+            if state.failures > failures {
+                let why = state.last_error.unwrap_or_default();
+                let message = format!(
+                    "queue {}: {why}; the batch is kept and tried again",
+                    queue.name
+                );
+                return Err((ErrorCode::DeliveryFailed, message));
+            }
+            if !queue.has_sink() {
+                let message = format!("queue {} has no sink; its batches are kept", queue.name);
+                return Err((ErrorCode::DeliveryFailed, message));
+            }
+            if changes.changed().await.is_err() {
+                return Err((ErrorCode::Stopping, "the daemon is stopping".to_owned()));
+            }
+        }
+    }
+    report.delivered = true;
+    Ok(report)
+}
+
+fn find(engine: &Engine, name: &str) -> Result<Arc<Queue>, Failed> {
+    let found = engine
+        .queues()
+        .into_iter()
+        .find(|queue| queue.name.as_str() == name);
+    found.ok_or_else(|| {
+        let name: String = name.chars().take(80).flat_map(char::escape_debug).collect();
+        (ErrorCode::UnknownQueue, format!("no queue '{name}'"))
+    })
+}
+
+fn status(engine: &Engine) -> ServerStatus {
+    ServerStatus {
+        server: SERVER.to_owned(),
+        pid: std::process::id(),
+        started_at: engine.started_at,
+        spool: engine.spool.layout().root().display().to_string(),
+        quarantined: engine.spool.quarantine().count().unwrap_or(0),
+        queues: engine
+            .queues()
+            .iter()
+            .map(|queue| queue_status(queue))
+            .collect(),
+    }
+}
+
+fn queue_status(queue: &Queue) -> QueueStatus {
+    let delivery = queue.delivery().clone();
+    let state = queue.commit.lock();
+    let counters = state.counters();
+    let mut open = Tally::default();
+    for view in state.open_views() {
+        open.batches += 1;
+        open.items += u64::from(view.fill.items);
+        open.bytes += view.fill.bytes;
+    }
+    QueueStatus {
+        queue: queue.name.clone(),
+        sink: queue.describe_sink(),
+        open,
+        ready: tally(state.ready()),
+        dead: tally(state.dead()),
+        submissions_accepted: counters.submissions_accepted,
+        items_accepted: counters.items_accepted,
+        groups: counters.groups,
+        batches_delivered: counters.batches_delivered,
+        items_delivered: counters.items_delivered,
+        attempts_failed: delivery.attempts_failed,
+        last_error: delivery.last_error,
+    }
+}
+
+fn tally<'a>(batches: impl Iterator<Item = &'a ReadyBatch>) -> Tally {
+    batches.fold(Tally::default(), |sum, batch| Tally {
+        batches: sum.batches + 1,
+        items: sum.items + batch.name.items,
+        bytes: sum.bytes + batch.name.bytes,
+    })
+}
+
+type Page = (Vec<BatchInfo>, Option<ListCursor>);
+
+fn list(
+    engine: &Engine,
+    queue: Option<&str>,
+    after: Option<&ListCursor>,
+    limit: usize,
+) -> Result<Page, Failed> {
+    let queues = match queue {
+        Some(name) => vec![find(engine, name)?],
+        None => engine.queues(),
+    };
+    let mut batches = Vec::new();
+    for queue in queues {
+        if after.is_some_and(|cursor| queue.name < cursor.queue) {
+            continue;
+        }
+        for info in infos(engine, &queue) {
+            let place = (&info.queue, info.state, info.seq);
+            if after.is_some_and(|c| place <= (&c.queue, c.state, c.seq)) {
+                continue;
+            }
+            if batches.len() == limit {
+                let next = batches.last().map(|last: &BatchInfo| ListCursor {
+                    queue: last.queue.clone(),
+                    state: last.state,
+                    seq: last.seq,
+                });
+                return Ok((batches, next));
+            }
+            batches.push(info);
+        }
+    }
+    Ok((batches, None))
+}
+
+/// A queue's batches, in order of state and seq.
+fn infos(engine: &Engine, queue: &Queue) -> Vec<BatchInfo> {
+    let state = queue.commit.lock();
+    let mut infos: Vec<_> = state
+        .open_views()
+        .iter()
+        .map(|view| open_info(engine, view))
+        .chain(
+            state
+                .ready()
+                .map(|b| sealed_info(engine, queue, b, BatchState::Ready)),
+        )
+        .chain(
+            state
+                .dead()
+                .map(|b| sealed_info(engine, queue, b, BatchState::Dead)),
+        )
+        .collect();
+    drop(state);
+    infos.sort_by_key(|info| (info.state, info.seq));
+    infos
+}
+
+fn open_info(engine: &Engine, view: &OpenView) -> BatchInfo {
+    BatchInfo {
+        id: view.header.id,
+        queue: view.header.queue.clone(),
+        seq: view.header.seq,
+        key: Some(view.header.key.as_bytes().to_vec()),
+        state: if view.closing.is_some() {
+            BatchState::Sealing
+        } else {
+            BatchState::Open
+        },
+        items: view.fill.items.into(),
+        bytes: view.fill.bytes,
+        created_at: view.header.created_at,
+        expires_at: view.expires_at,
+        reason: view.closing,
+        path: relative(engine, &view.path),
+    }
+}
+
+fn sealed_info(engine: &Engine, queue: &Queue, batch: &ReadyBatch, state: BatchState) -> BatchInfo {
+    BatchInfo {
+        id: batch.name.id,
+        queue: queue.name.clone(),
+        seq: batch.name.seq,
+        key: None,
+        state,
+        items: batch.name.items,
+        bytes: batch.name.bytes,
+        created_at: batchd_core::spool::recovery::created_micros(batch.name.id),
+        expires_at: Some(batch.name.expires_at).filter(|at| *at != 0),
+        reason: None,
+        path: relative(engine, &batch.path),
+    }
+}
+
+fn relative(engine: &Engine, path: &std::path::Path) -> String {
+    let root = engine.spool.layout().root();
+    path.strip_prefix(root)
+        .unwrap_or(path)
+        .display()
+        .to_string()
+}
+
+fn locate(engine: &Engine, id: BatchId) -> Result<BatchInfo, Failed> {
+    engine
+        .queues()
+        .iter()
+        .find_map(|queue| infos(engine, queue).into_iter().find(|info| info.id == id))
+        .ok_or_else(|| {
+            (
+                ErrorCode::NoSuchBatch,
+                format!("no batch {id} in the spool"),
+            )
+        })
+}
+
+/// Opens a batch for reading. It may be renamed, or delivered, between the look for it and the opening.
+fn open_batch(engine: &Engine, id: BatchId) -> Result<SealedFile, Failed> {
+    // Where it is open first, then being sealed, then ready.
+    for _ in 0..BATCH_LOOKS {
+        let info = locate(engine, id)?;
+        let root = engine.spool.layout().root();
+        let mut paths = vec![root.join(&info.path)];
+        if info.state == BatchState::Sealing {
+            paths.push(sealed_path(engine, &info));
+        }
+        for path in paths {
+            match SealedFile::open(engine.spool.env(), &path, id) {
+                Ok(file) => return Ok(file),
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err((ErrorCode::Unreadable, error.to_string())),
+            }
+        }
+    }
+    Err((
+        ErrorCode::NoSuchBatch,
+        format!("no file of batch {id} in the spool"),
+    ))
+}
+
+/// Where a batch that is being sealed will be, or is already.
+fn sealed_path(engine: &Engine, info: &BatchInfo) -> PathBuf {
+    let name = ReadyName {
+        seq: info.seq,
+        items: info.items,
+        bytes: info.bytes,
+        expires_at: info.expires_at.unwrap_or(0),
+        id: info.id,
+    };
+    let queue = engine.spool.layout().queue(&info.queue);
+    queue.ready().join(name.to_string())
+}
+
+fn show(engine: &Engine, id: BatchId) -> Result<BatchInfo, Failed> {
+    let mut info = locate(engine, id)?;
+    if matches!(info.state, BatchState::Ready | BatchState::Dead) {
+        let inspection = open_batch(engine, id)?.inspect();
+        info.key = inspection
+            .header
+            .as_ref()
+            .map(|header| header.key.as_bytes().to_vec());
+        info.reason = inspection.seal.as_ref().map(|seal| seal.reason);
+        if let Some(header) = inspection.header {
+            info.created_at = header.created_at;
+        }
+    }
+    Ok(info)
+}
+
+fn read(engine: &Engine, id: BatchId, cursor: u64) -> Result<ItemsPage, Failed> {
+    let (items, next) = open_batch(engine, id)?.page(cursor, PAGE_BYTES);
+    let items = items.into_iter().map(serde_bytes::ByteBuf::from).collect();
+    Ok(ItemsPage { items, next })
+}

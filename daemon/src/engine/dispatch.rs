@@ -1,0 +1,187 @@
+//! The dispatchers: one a queue, in order, one attempt at a time.
+//!
+//! A dispatcher is woken by an event, which is set before the first look so that a backlog goes out at once, and by
+//! a safety timer. After a failed attempt it waits, and the batch stays first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use batchd_core::env::Env;
+use batchd_sinks::Sink;
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::attempt::{Attempted, attempt};
+use super::{Engine, Queue};
+
+/// It looks around this often even if nobody wakes it.
+const SAFETY_INTERVAL: Duration = Duration::from_secs(30);
+/// Bounds of the wait after a failed attempt: doubled from the first to the second, with full jitter.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
+
+/// Starts dispatchers, also for queues that are created later.
+#[derive(Clone)]
+pub(crate) struct Spawner {
+    handle: Handle,
+    tasks: Arc<std::sync::Mutex<JoinSet<()>>>,
+    stop: watch::Receiver<bool>,
+    engine: std::sync::Weak<Engine>,
+}
+
+impl Spawner {
+    pub(super) fn spawn(&self, queue: Arc<Queue>) {
+        let Some(engine) = self.engine.upgrade() else {
+            return;
+        };
+        let Some(sink) = queue.make_sink() else {
+            return;
+        };
+        let stop = self.stop.clone();
+        let mut tasks = self
+            .tasks
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        tasks.spawn_on(run(engine, queue, sink, stop), &self.handle);
+    }
+}
+
+/// The running dispatchers.
+pub(crate) struct Dispatchers {
+    stop: watch::Sender<bool>,
+    tasks: Arc<std::sync::Mutex<JoinSet<()>>>,
+}
+
+impl Dispatchers {
+    /// Ends them: no new attempt begins; one under way is waited for, at most so long.
+    pub(crate) fn stop(self, runtime: &Runtime, at_most: Duration) {
+        self.stop.send_replace(true);
+        let mut tasks = std::mem::take(
+            &mut *self
+                .tasks
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        );
+        let all = async { while tasks.join_next().await.is_some() {} };
+        let ended = runtime.block_on(async { tokio::time::timeout(at_most, all).await });
+        if ended.is_err() {
+            tracing::warn!(
+                "an attempt is still under way; its batch is delivered again at the next start"
+            );
+        }
+    }
+}
+
+/// Starts a dispatcher for every queue that has a sink.
+pub(crate) fn start_all(engine: &Arc<Engine>, handle: &Handle) -> Dispatchers {
+    let (stop, stopped) = watch::channel(false);
+    let tasks = Arc::default();
+    let spawner = Spawner {
+        handle: handle.clone(),
+        tasks: Arc::clone(&tasks),
+        stop: stopped,
+        engine: Arc::downgrade(engine),
+    };
+    for queue in engine.queues() {
+        spawner.spawn(queue);
+    }
+    engine.set_dispatcher(spawner);
+    Dispatchers { stop, tasks }
+}
+
+async fn run(
+    engine: Arc<Engine>,
+    queue: Arc<Queue>,
+    mut sink: Box<dyn Sink>,
+    mut stop: watch::Receiver<bool>,
+) {
+    loop {
+        let wait = match deliver_all(&engine, &queue, sink, &stop).await {
+            Some((returned, wait)) => {
+                sink = returned;
+                wait
+            }
+            None => return,
+        };
+        let timer = tokio::time::sleep(wait.unwrap_or(SAFETY_INTERVAL));
+        tokio::select! {
+            // While it backs off, new batches do not hurry it.
+            () = queue.ready.notified(), if wait.is_none() => {}
+            () = timer => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+/// Delivers what is ready, in order. Returns the sink and, after a failure, how long to wait; nothing where the
+/// daemon ends.
+async fn deliver_all(
+    engine: &Arc<Engine>,
+    queue: &Arc<Queue>,
+    mut sink: Box<dyn Sink>,
+    stop: &watch::Receiver<bool>,
+) -> Option<(Box<dyn Sink>, Option<Duration>)> {
+    loop {
+        if *stop.borrow() {
+            return None;
+        }
+        let Some(batch) = queue.commit.next_ready() else {
+            return Some((sink, None));
+        };
+        let (shared, its, started_at) = (Arc::clone(queue), batch.clone(), engine.started_at);
+        let attempted = tokio::task::spawn_blocking(move || {
+            let attempted = attempt(&shared, &its, &mut *sink, started_at);
+            (sink, attempted)
+        })
+        .await;
+        let Ok((returned, attempted)) = attempted else {
+            // The sink went with the panic; a new one is made after a while.
+            let failures = fail(queue, &batch, "the attempt panicked".to_owned());
+            let sink = queue.make_sink()?;
+            return Some((sink, Some(backoff(engine.spool.env(), failures))));
+        };
+        sink = returned;
+        match attempted {
+            Attempted::Done => queue.note(|state| {
+                state.attempts_failed = 0;
+                state.last_error = None;
+            }),
+            Attempted::Failed(error) => {
+                let failures = fail(queue, &batch, error);
+                return Some((sink, Some(backoff(engine.spool.env(), failures))));
+            }
+            Attempted::Broken(broken) => {
+                engine.break_down(&queue.name, &broken);
+                return None;
+            }
+        }
+    }
+}
+
+fn fail(queue: &Queue, batch: &batchd_core::spool::recovery::ReadyBatch, error: String) -> u32 {
+    let mut failures = 0;
+    queue.note(|state| {
+        state.attempts_failed = state.attempts_failed.saturating_add(1);
+        state.failures += 1;
+        failures = state.attempts_failed;
+        state.last_error = Some(error.clone());
+    });
+    tracing::warn!(
+        queue = %queue.name, batch = %batch.name.id, attempt = failures, error,
+        "not delivered; the batch is kept and tried again"
+    );
+    failures
+}
+
+/// The wait after so many failures in a row.
+fn backoff(env: &Env, failures: u32) -> Duration {
+    let (first, last) = BACKOFF;
+    let bound = first
+        .saturating_mul(1 << failures.saturating_sub(1).min(20))
+        .min(last);
+    let mut random = [0; 4];
+    env.entropy.fill(&mut random);
+    bound
+        .mul_f64(f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX))
+        .max(first / 10)
+}

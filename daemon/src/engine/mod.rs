@@ -1,0 +1,195 @@
+//! The queues of a running daemon, and what works on them besides ingest.
+
+pub(crate) mod admin;
+mod attempt;
+pub(crate) mod dispatch;
+pub(crate) mod housekeeping;
+mod queue;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use batchd_core::error::FsError;
+use batchd_core::queue::Answer;
+use batchd_core::queue::commit::Broken;
+use batchd_core::spool::LockedSpool;
+use batchd_frame::QueueName;
+use batchd_protocol::Limits;
+
+use crate::config::Config;
+use crate::config::model::{QueueConfig, UnknownQueues};
+use crate::ingest::{Mailboxes, Ticket};
+pub(crate) use queue::{Queue, core_ack};
+
+/// So many queues may be created on demand.
+const QUEUES_MAX: usize = 1024;
+
+/// All that the threads of a daemon share.
+pub(crate) struct Engine {
+    pub(crate) spool: LockedSpool,
+    pub(crate) limits: Limits,
+    pub(crate) started_at: u64,
+    queues: RwLock<HashMap<QueueName, Arc<Queue>>>,
+    template: Option<QueueConfig>,
+    spool_bytes: Arc<AtomicU64>,
+    spool_bytes_max: u64,
+    /// Wakes the housekeeper.
+    pub(crate) house: housekeeping::Bell,
+    pub(crate) mailboxes: Mailboxes,
+    dispatcher: Mutex<Option<dispatch::Spawner>>,
+    broken: Box<dyn Fn(String) + Send + Sync>,
+    is_broken: AtomicBool,
+}
+
+impl Engine {
+    /// Recovers all queues: those of the configuration, and those that only the spool knows. `broken` is called
+    /// when the spool cannot be relied on any more.
+    ///
+    /// # Errors
+    /// [`FsError`] where directories cannot be read or made.
+    pub(crate) fn open(
+        config: &Config,
+        spool: LockedSpool,
+        broken: impl Fn(String) + Send + Sync + 'static,
+    ) -> Result<Self, FsError> {
+        let engine = Self {
+            limits: limits(config),
+            started_at: spool.env().clock.wall_micros(),
+            queues: RwLock::default(),
+            template: (config.unknown_queues == UnknownQueues::Create)
+                .then(|| config.template.clone()),
+            spool_bytes: Arc::default(),
+            spool_bytes_max: config.spool.max_bytes,
+            house: housekeeping::Bell::default(),
+            mailboxes: Mailboxes::default(),
+            dispatcher: Mutex::default(),
+            broken: Box::new(broken),
+            is_broken: AtomicBool::new(false),
+            spool,
+        };
+        let mut all: BTreeMap<QueueName, Option<QueueConfig>> = BTreeMap::new();
+        for name in engine.spool.queues()? {
+            // One that was created on demand is what it was then.
+            all.insert(name, engine.template.clone());
+        }
+        for (name, queue) in &config.queues {
+            all.insert(name.clone(), Some(queue.clone()));
+        }
+        for (name, found) in all {
+            if found.is_none() {
+                tracing::warn!(queue = %name, "the configuration no longer names this queue; its batches stay");
+            }
+            engine.open_queue(name, found.as_ref())?;
+        }
+        Ok(engine)
+    }
+
+    /// A queue by name; created where the configuration wants that.
+    pub(crate) fn queue(&self, name: &str) -> Option<Arc<Queue>> {
+        if let Some(queue) = self.read_queues().get(name) {
+            // One that is only parked takes nothing.
+            return Some(Arc::clone(queue)).filter(|queue| queue.is_configured());
+        }
+        let template = self.template.as_ref()?;
+        let name = QueueName::new(name).ok()?;
+        if self.read_queues().len() >= QUEUES_MAX {
+            tracing::warn!(queue = %name, "not created: there are {QUEUES_MAX} queues");
+            return None;
+        }
+        match self.open_queue(name.clone(), Some(template)) {
+            Ok(queue) => Some(queue),
+            Err(error) => {
+                tracing::error!(queue = %name, %error, "cannot be created");
+                None
+            }
+        }
+    }
+
+    fn open_queue(
+        &self,
+        name: QueueName,
+        config: Option<&QueueConfig>,
+    ) -> Result<Arc<Queue>, FsError> {
+        let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(queue) = queues.get(&name) {
+            return Ok(Arc::clone(queue));
+        }
+        let bytes = Arc::clone(&self.spool_bytes);
+        let queue = Arc::new(Queue::open(
+            &self.spool,
+            name.clone(),
+            config,
+            bytes,
+            self.spool_bytes_max,
+        )?);
+        queues.insert(name, Arc::clone(&queue));
+        drop(queues);
+        let dispatcher = self
+            .dispatcher
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(spawner) = &*dispatcher {
+            spawner.spawn(Arc::clone(&queue));
+        }
+        Ok(queue)
+    }
+
+    /// All queues, by name.
+    pub(crate) fn queues(&self) -> Vec<Arc<Queue>> {
+        let mut queues: Vec<_> = self.read_queues().values().cloned().collect();
+        queues.sort_by(|a, b| a.name.cmp(&b.name));
+        queues
+    }
+
+    fn read_queues(&self) -> std::sync::RwLockReadGuard<'_, HashMap<QueueName, Arc<Queue>>> {
+        self.queues.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on queues that are created get a dispatcher too.
+    pub(crate) fn set_dispatcher(&self, spawner: dispatch::Spawner) {
+        *self
+            .dispatcher
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(spawner);
+    }
+
+    /// Sends answers to the threads whose connections wait for them.
+    pub(crate) fn answer(&self, answers: &mut Vec<(Ticket, Answer)>) {
+        for (ticket, answer) in answers.drain(..) {
+            self.mailboxes.send_answer(ticket, answer);
+        }
+    }
+
+    /// The spool cannot be relied on any more: the daemon ends.
+    pub(crate) fn break_down(&self, queue: &QueueName, broken: &Broken) {
+        if !self.is_broken.swap(true, Ordering::SeqCst) {
+            tracing::error!(queue = %queue, "{broken}");
+            (self.broken)(format!("queue {queue}: {broken}"));
+        }
+    }
+
+    /// Seals what is closed and marks what stays open. Called when nothing else runs.
+    ///
+    /// # Errors
+    /// [`Broken`], the first; the other queues are closed all the same.
+    pub(crate) fn close(&self) -> Result<(), Broken> {
+        let results: Vec<_> = self
+            .queues()
+            .iter()
+            .map(|queue| queue.commit.close())
+            .collect();
+        results.into_iter().collect()
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    let body = config.limits.submission_bytes_max;
+    Limits {
+        item_bytes_max: config.limits.item_bytes_max,
+        submission_bytes_max: body,
+        submission_items_max: u64::from(u32::MAX),
+        // What is around a body fits a few kilobytes.
+        message_bytes_max: body + (64 << 10),
+    }
+}

@@ -1,0 +1,133 @@
+//! One queue of a running daemon.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use batchd_core::error::FsError;
+use batchd_core::policy::Policy;
+use batchd_core::queue::{Ack, Commit, QueueOptions};
+use batchd_core::spool::LockedSpool;
+use batchd_frame::QueueName;
+use batchd_sinks::{FileSink, Sink};
+use tokio::sync::{Notify, watch};
+
+use crate::config::model::{QueueConfig, SinkConfig};
+use crate::ingest::Ticket;
+
+/// A queue with what delivers from it.
+pub(crate) struct Queue {
+    pub(crate) name: QueueName,
+    pub(crate) commit: Commit<Ticket>,
+    /// What a submission waits for that does not say.
+    pub(crate) ack: Ack,
+    /// What the configuration says; nothing where it no longer names the queue.
+    config: Option<QueueConfig>,
+    /// Wakes the dispatcher.
+    pub(crate) ready: Notify,
+    delivery: Mutex<DeliveryState>,
+    /// Counts changes of the above, for those who wait for a delivery.
+    changed: watch::Sender<u64>,
+}
+
+/// How delivery goes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DeliveryState {
+    /// Attempts that failed since the last that did not.
+    pub(crate) attempts_failed: u32,
+    /// Attempts that failed since the start.
+    pub(crate) failures: u64,
+    /// What the last failed attempt said.
+    pub(crate) last_error: Option<String>,
+}
+
+impl Queue {
+    pub(super) fn open(
+        spool: &LockedSpool,
+        name: QueueName,
+        config: Option<&QueueConfig>,
+        spool_bytes: Arc<AtomicU64>,
+        spool_bytes_max: u64,
+    ) -> Result<Self, FsError> {
+        let options = QueueOptions {
+            name: name.clone(),
+            // A parked queue takes nothing in, and closes nothing by age.
+            policy: config.map_or(
+                Policy {
+                    max_age: None,
+                    ..Policy::default()
+                },
+                |config| config.policy.clone(),
+            ),
+            spool_bytes,
+            spool_bytes_max,
+        };
+        Ok(Self {
+            name,
+            commit: Commit::open(spool, options)?,
+            ack: config.map_or(Ack::Synced, |config| core_ack(config.ack)),
+            config: config.cloned(),
+            ready: Notify::new(),
+            delivery: Mutex::default(),
+            changed: watch::Sender::new(0),
+        })
+    }
+
+    /// Whether the configuration names it.
+    pub(crate) fn is_configured(&self) -> bool {
+        self.config.is_some()
+    }
+
+    /// A sink of its own, if it has one.
+    pub(super) fn make_sink(&self) -> Option<Box<dyn Sink>> {
+        match self.config.as_ref()?.sink.as_ref()? {
+            SinkConfig::File(config) => match FileSink::new(config.clone()) {
+                Ok(sink) => Some(Box::new(sink)),
+                Err(error) => {
+                    // The configuration was checked with the same rules.
+                    tracing::error!(queue = %self.name, %error, "the sink cannot be used");
+                    None
+                }
+            },
+        }
+    }
+
+    /// Whether its batches go anywhere.
+    pub(crate) fn has_sink(&self) -> bool {
+        self.config
+            .as_ref()
+            .is_some_and(|config| config.sink.is_some())
+    }
+
+    /// Where its batches go, for people.
+    pub(crate) fn describe_sink(&self) -> Option<String> {
+        let config = self.config.as_ref()?;
+        Some(match &config.sink {
+            None => "none".to_owned(),
+            Some(SinkConfig::File(file)) => format!("file:{}", file.path.display()),
+        })
+    }
+
+    pub(crate) fn delivery(&self) -> MutexGuard<'_, DeliveryState> {
+        self.delivery.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a change in what is delivered.
+    pub(super) fn note(&self, change: impl FnOnce(&mut DeliveryState)) {
+        change(&mut self.delivery());
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// Tells when delivery got on, or failed.
+    pub(crate) fn watch(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+}
+
+/// The same, in the core's words.
+pub(crate) fn core_ack(ack: batchd_protocol::Ack) -> Ack {
+    match ack {
+        batchd_protocol::Ack::None => Ack::None,
+        batchd_protocol::Ack::Written => Ack::Written,
+        batchd_protocol::Ack::Synced => Ack::Synced,
+    }
+}

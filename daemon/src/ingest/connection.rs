@@ -1,0 +1,326 @@
+//! One connection: reads messages, and sends what was answered.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::time::Duration;
+
+use batchd_protocol::{ErrorCode, LENGTH_BYTES, Response, encode_message_into, split_message};
+use tokio::net::UnixStream;
+use tokio::sync::Notify;
+
+use super::mailbox::Ticket;
+use super::order::Order;
+use super::requests::{self, Ended};
+use super::thread::{READ_BYTES, Thread};
+use crate::engine::admin::Asked;
+
+/// A client that does not read its answers is not read from, past this many bytes of them.
+const ANSWERS_BYTES_MAX: usize = 1 << 20;
+/// So many requests of a connection may be with the main runtime.
+const HANDED_OUT_MAX: usize = 16;
+/// Past this many, which only one read can bring, the connection is closed.
+const HANDED_OUT_LIMIT: usize = 1024;
+/// A message longer than a read must be whole after this: its memory is reserved.
+const LONG_MESSAGE_TIME: Duration = Duration::from_secs(60);
+
+/// A connection.
+pub(super) struct Connection {
+    pub(super) number: u64,
+    stream: UnixStream,
+    answers: RefCell<Vec<u8>>,
+    /// Somebody waits until what is to be sent was sent, or a request came back.
+    progress: Notify,
+    handed_out: Cell<usize>,
+    pub(super) greeted: Cell<bool>,
+    /// Which submissions are undecided, and what waits for them.
+    pub(super) order: RefCell<Order<(Ticket, Asked)>>,
+    /// Who is on the other side, for the log.
+    pub(super) peer: String,
+}
+
+impl Connection {
+    pub(super) fn new(number: u64, stream: UnixStream) -> Self {
+        let peer = match stream.peer_cred() {
+            Ok(cred) => {
+                let pid = cred.pid().map_or("?".to_owned(), |pid| pid.to_string());
+                format!("pid={pid} uid={} gid={}", cred.uid(), cred.gid())
+            }
+            Err(error) => format!("unknown ({error})"),
+        };
+        Self {
+            number,
+            stream,
+            answers: RefCell::default(),
+            progress: Notify::new(),
+            handed_out: Cell::new(0),
+            greeted: Cell::new(false),
+            order: RefCell::default(),
+            peer,
+        }
+    }
+
+    /// Adds a response to what is to be sent; says whether there was nothing before.
+    pub(super) fn put(&self, response: &Response) -> bool {
+        let mut answers = self.answers.borrow_mut();
+        let first = answers.is_empty();
+        encode_message_into(response, &mut answers);
+        first
+    }
+
+    /// Sends what the socket takes. What it does not take is sent by the connection's own task.
+    pub(super) fn send(&self) {
+        let mut answers = self.answers.borrow_mut();
+        let mut sent = 0;
+        while let Some(rest) = answers.get(sent..).filter(|rest| !rest.is_empty()) {
+            match self.stream.try_write(rest) {
+                Ok(n) if n > 0 => sent += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // The client is gone; its task finds out when it reads.
+                _ => sent = answers.len(),
+            }
+        }
+        answers.drain(..sent);
+        if !answers.is_empty() {
+            self.progress.notify_waiters();
+        } else if answers.capacity() > ANSWERS_BYTES_MAX {
+            *answers = Vec::new();
+        }
+    }
+
+    /// Whether more requests are with the main runtime than a client has reason to send.
+    pub(super) fn asks_too_much(&self) -> bool {
+        self.handed_out.get() >= HANDED_OUT_LIMIT
+    }
+
+    /// A request goes to the main runtime.
+    pub(super) fn hand_out(&self) {
+        self.handed_out.set(self.handed_out.get() + 1);
+    }
+
+    /// It came back.
+    pub(super) fn taken_back(&self) {
+        self.handed_out.set(self.handed_out.get().saturating_sub(1));
+        self.progress.notify_waiters();
+    }
+
+    fn fail(&self, request: u64, code: ErrorCode, message: String) {
+        tracing::warn!(peer = self.peer, ?code, message, "connection closed");
+        self.put(&Response::Failed {
+            request,
+            code,
+            message,
+        });
+        self.send();
+    }
+
+    /// Sends what is left, and waits while the client does not read or has too many requests out.
+    async fn settle(&self) -> io::Result<()> {
+        loop {
+            let waiting = self.answers.borrow().len();
+            let busy = self.handed_out.get() >= HANDED_OUT_MAX;
+            if waiting == 0 && !busy {
+                return Ok(());
+            }
+            if waiting > 0 && waiting < ANSWERS_BYTES_MAX && !busy {
+                // Reading goes on; sending is tried again as soon as there is room.
+                return Ok(());
+            }
+            if waiting > 0 {
+                self.stream.writable().await?;
+                self.send();
+            } else {
+                self.progress.notified().await;
+            }
+        }
+    }
+
+    /// Waits until there is something to read; sends meanwhile.
+    async fn readable(&self) -> io::Result<()> {
+        loop {
+            let unsent = !self.answers.borrow().is_empty();
+            tokio::select! {
+                ready = self.stream.readable() => return ready,
+                ready = self.stream.writable(), if unsent => {
+                    ready?;
+                    self.send();
+                }
+                () = self.progress.notified(), if !unsent => {}
+            }
+        }
+    }
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve(thread: &Thread, connection: &Connection) {
+    tracing::info!(peer = connection.peer, "connected");
+    match serve_messages(thread, connection).await {
+        Ok(()) => tracing::debug!(peer = connection.peer, "disconnected"),
+        Err(error) => tracing::debug!(peer = connection.peer, %error, "connection lost"),
+    }
+    if connection.answers.borrow().is_empty() {
+        return;
+    }
+    // The last answers of one that is closed for cause; it need not take them.
+    let rest = async {
+        while !connection.answers.borrow().is_empty() {
+            connection.stream.writable().await?;
+            connection.send();
+        }
+        io::Result::Ok(())
+    };
+    if tokio::time::timeout(Duration::from_secs(1), rest)
+        .await
+        .is_err()
+    {
+        tracing::debug!(peer = connection.peer, "did not take its last answers");
+    }
+}
+
+async fn serve_messages(thread: &Thread, connection: &Connection) -> io::Result<()> {
+    // The start of a message whose rest has not arrived.
+    let mut kept: Vec<u8> = Vec::new();
+    loop {
+        connection.settle().await?;
+        thread.turn_has_room().await;
+        connection.readable().await?;
+        let Some(read) = read_some(thread, connection, &mut kept) else {
+            continue;
+        };
+        if read? == 0 {
+            return Ok(());
+        }
+        let long = match declared(&kept, thread.engine.limits.message_bytes_max) {
+            Declared::Short => continue,
+            Declared::Closed => return Ok(()),
+            Declared::Long(bytes) => bytes,
+        };
+        // Reserved before it is read, so that one that was begun can be finished.
+        let permits = u32::try_from(long).unwrap_or(u32::MAX);
+        let Ok(_permits) = thread.long_messages.acquire_many(permits).await else {
+            return Ok(());
+        };
+        let whole = read_long(thread, connection, &mut kept, long);
+        let Ok(whole) = tokio::time::timeout(LONG_MESSAGE_TIME, whole).await else {
+            connection.fail(
+                0,
+                ErrorCode::BadMessage,
+                "the message did not arrive".to_owned(),
+            );
+            return Ok(());
+        };
+        whole?;
+        let ended = requests::handle(
+            thread,
+            connection,
+            kept.get(LENGTH_BYTES..).unwrap_or_default(),
+        );
+        kept = Vec::new();
+        if ended == Ended::Connection {
+            return Ok(());
+        }
+    }
+}
+
+/// What the kept start of a message declares.
+enum Declared {
+    /// A message that fits a read, or not even a length.
+    Short,
+    /// One that is longer: with its length, so many bytes.
+    Long(usize),
+    /// The connection was closed over it.
+    Closed,
+}
+
+fn declared(kept: &[u8], bytes_max: u64) -> Declared {
+    let Some(length) = kept.first_chunk::<LENGTH_BYTES>() else {
+        return Declared::Short;
+    };
+    let bytes = u64::from(u32::from_le_bytes(*length));
+    if bytes > bytes_max {
+        // The read found that too, has answered, and ended.
+        return Declared::Closed;
+    }
+    let whole = usize::try_from(bytes)
+        .unwrap_or(usize::MAX)
+        .saturating_add(LENGTH_BYTES);
+    if whole <= READ_BYTES {
+        Declared::Short
+    } else {
+        Declared::Long(whole)
+    }
+}
+
+/// Reads once, behind what is kept, and handles every message that is whole. Nothing where there was nothing to
+/// read after all.
+fn read_some(
+    thread: &Thread,
+    connection: &Connection,
+    kept: &mut Vec<u8>,
+) -> Option<io::Result<usize>> {
+    let mut buffer = thread.buffer.borrow_mut();
+    let start = kept.len().min(READ_BYTES);
+    let (head, room) = buffer.split_at_mut_checked(start)?;
+    head.copy_from_slice(kept.get(..start)?);
+    let read = match connection.stream.try_read(room.get_mut(..READ_BYTES)?) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+        Err(error) => return Some(Err(error)),
+        Ok(0) => return Some(Ok(0)),
+        Ok(read) => read,
+    };
+    thread.note_read(read);
+    let mut rest = buffer.get(..start + read)?;
+    loop {
+        match split_message(
+            rest,
+            usize::try_from(thread.engine.limits.message_bytes_max).ok()?,
+        ) {
+            Ok(Some((message, behind))) => {
+                rest = behind;
+                if requests::handle(thread, connection, message) == Ended::Connection {
+                    return Some(Ok(0));
+                }
+            }
+            Ok(None) => break,
+            Err(error) => {
+                connection.fail(0, ErrorCode::MessageTooLarge, error.to_string());
+                return Some(Ok(0));
+            }
+        }
+    }
+    kept.clear();
+    kept.extend_from_slice(rest);
+    // Refusals and the like are answered without a commit.
+    if !connection.answers.borrow().is_empty() {
+        connection.send();
+    }
+    Some(Ok(read))
+}
+
+/// Reads the rest of a long message into memory of its own.
+async fn read_long(
+    thread: &Thread,
+    connection: &Connection,
+    kept: &mut Vec<u8>,
+    whole: usize,
+) -> io::Result<()> {
+    let mut have = kept.len();
+    while have < whole {
+        connection.stream.readable().await?;
+        // Grown as it arrives: what is only declared costs nothing.
+        let end = whole.min(have + READ_BYTES);
+        kept.resize(end, 0);
+        match connection
+            .stream
+            .try_read(kept.get_mut(have..end).unwrap_or_default())
+        {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => have += read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        kept.truncate(have.max(LENGTH_BYTES));
+    }
+    thread.note_read(whole);
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! What a message asks, and what is done about it on the ingest thread.
+
+use batchd_core::queue::{Begun, Incoming, Refusal};
+use batchd_frame::checksum::crc32c;
+use batchd_frame::{BodyError, BodyLimits, BodyView, codec};
+use batchd_protocol::{Ack, ErrorCode, HELLO_MAGIC, PROTOCOL_VERSION, Request, Response, Submit};
+
+use super::connection::Connection;
+use super::mailbox::wire_ack;
+use super::thread::Thread;
+use crate::engine::admin::{self, Asked};
+use crate::engine::core_ack;
+
+/// Whether the connection goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// It does.
+    No,
+    /// It is to be closed; the reason was answered.
+    Connection,
+}
+
+/// Handles one message.
+pub(super) fn handle(thread: &Thread, connection: &Connection, message: &[u8]) -> Ended {
+    let request = match codec::decode_borrowed::<Request<'_>>(message) {
+        Ok(request) => request,
+        Err(error) => {
+            let failed = refuse(0, ErrorCode::BadMessage, error.to_string());
+            return close(connection, &failed);
+        }
+    };
+    if !connection.greeted.get() {
+        return greet(thread, connection, &request);
+    }
+    match request {
+        Request::Hello { .. } => {
+            let again = "hello was said before".to_owned();
+            close(connection, &refuse(0, ErrorCode::BadMessage, again))
+        }
+        Request::Submit(submit) => {
+            if let Err(failed) = submit_to(thread, connection, &submit) {
+                connection.put(&failed);
+            }
+            Ended::No
+        }
+        other => ask(thread, connection, &other),
+    }
+}
+
+fn ask(thread: &Thread, connection: &Connection, request: &Request<'_>) -> Ended {
+    let number = admin::request_number(request);
+    if connection.asks_too_much() {
+        let message = "too many requests at once that are not submissions".to_owned();
+        return close(connection, &refuse(number, ErrorCode::BadMessage, message));
+    }
+    if let Some(asked) = Asked::of(request) {
+        let ticket = thread.ticket(connection, number, false);
+        thread.ask(connection, ticket, asked);
+    }
+    Ended::No
+}
+
+fn greet(thread: &Thread, connection: &Connection, request: &Request<'_>) -> Ended {
+    let Request::Hello {
+        magic: HELLO_MAGIC,
+        version,
+        client,
+    } = request
+    else {
+        let message = "the first message is not batchd's hello".to_owned();
+        return close(connection, &refuse(0, ErrorCode::BadMessage, message));
+    };
+    if *version != PROTOCOL_VERSION {
+        let message =
+            format!("client speaks version {version}, this daemon version {PROTOCOL_VERSION}");
+        return close(
+            connection,
+            &refuse(0, ErrorCode::UnsupportedVersion, message),
+        );
+    }
+    let client: String = client
+        .chars()
+        .take(64)
+        .flat_map(char::escape_debug)
+        .collect();
+    tracing::debug!(peer = connection.peer, client, "greeted");
+    connection.greeted.set(true);
+    connection.put(&Response::Welcome {
+        version: PROTOCOL_VERSION,
+        server: admin::SERVER.to_owned(),
+        limits: thread.engine.limits,
+    });
+    Ended::No
+}
+
+fn close(connection: &Connection, failed: &Response) -> Ended {
+    tracing::warn!(peer = connection.peer, ?failed, "connection closed");
+    connection.put(failed);
+    connection.send();
+    Ended::Connection
+}
+
+fn refuse(request: u64, code: ErrorCode, message: String) -> Box<Response> {
+    Box::new(Response::Failed {
+        request,
+        code,
+        message,
+    })
+}
+
+/// Checks a submission and puts it into its queue's next group.
+fn submit_to(
+    thread: &Thread,
+    connection: &Connection,
+    submit: &Submit<'_>,
+) -> Result<(), Box<Response>> {
+    let number = submit.request;
+    let limits = &thread.engine.limits;
+    let Some(queue) = thread.queue(submit.queue) else {
+        let name: String = submit
+            .queue
+            .chars()
+            .take(80)
+            .flat_map(char::escape_debug)
+            .collect();
+        let message = format!("no queue '{name}' in the configuration");
+        return Err(refuse(number, ErrorCode::UnknownQueue, message));
+    };
+    if submit.body.len() as u64 > limits.submission_bytes_max {
+        let (bytes, max) = (submit.body.len(), limits.submission_bytes_max);
+        let message = format!("submission of {bytes} bytes is longer than the {max} allowed");
+        return Err(refuse(number, ErrorCode::SubmissionTooLarge, message));
+    }
+    if crc32c(submit.body) != submit.body_crc {
+        let message = "the body's checksum does not match: it was changed on the way".to_owned();
+        return Err(refuse(number, ErrorCode::ChecksumMismatch, message));
+    }
+    let allowed = BodyLimits {
+        item_bytes_max: limits.item_bytes_max,
+        items_max: limits.submission_items_max,
+    };
+    let view = BodyView::parse(submit.body, submit.items, allowed)
+        .map_err(|error| refuse(number, body_code(&error), error.to_string()))?;
+    let ack = submit.ack.map_or(queue.ack, core_ack);
+    // Who leaves the choice to the queue cannot know that it is not to be answered, and is.
+    let quiet = submit.ack == Some(Ack::None);
+    let incoming = Incoming {
+        key: submit.key,
+        body: submit.body,
+        body_crc: submit.body_crc,
+        view,
+        ack,
+        end_of_batch: submit.end_of_batch,
+        received_at: thread.read_at.get(),
+    };
+    match queue
+        .commit
+        .begin(&incoming, thread.ticket(connection, number, quiet))
+    {
+        Ok(Begun::Waiting) => {
+            connection.order.borrow_mut().wait();
+            thread.mark_dirty(&queue);
+        }
+        Ok(Begun::Known) if quiet => {}
+        Ok(Begun::Known) => {
+            let ack = wire_ack(ack);
+            connection.put(&Response::Accepted {
+                request: number,
+                ack,
+                repeat: true,
+            });
+        }
+        Err(refusal) => return Err(refuse(number, refusal_code(&refusal), refusal.to_string())),
+    }
+    Ok(())
+}
+
+fn body_code(error: &BodyError) -> ErrorCode {
+    match error {
+        BodyError::ItemTooLarge { .. } => ErrorCode::ItemTooLarge,
+        BodyError::TooManyItems { .. } => ErrorCode::SubmissionTooLarge,
+        _ => ErrorCode::BadBody,
+    }
+}
+
+fn refusal_code(refusal: &Refusal) -> ErrorCode {
+    match refusal {
+        Refusal::ItemOverMaxBytes { .. } => ErrorCode::ItemTooLarge,
+        Refusal::TooManyParts => ErrorCode::SubmissionTooLarge,
+        Refusal::Name(_) => ErrorCode::BadName,
+        Refusal::SpoolFull { .. } => ErrorCode::SpoolFull,
+        Refusal::UnderWay => ErrorCode::Unknown,
+        Refusal::Stopped => ErrorCode::Stopping,
+        _ => ErrorCode::Internal,
+    }
+}

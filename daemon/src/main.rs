@@ -1,0 +1,96 @@
+//! batchd: takes small items over a Unix socket, keeps them on disk, and hands them on in batches.
+
+mod args;
+mod config;
+mod daemon;
+mod engine;
+mod ingest;
+mod listen;
+mod logging;
+mod signals;
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use args::{Args, Command, LOG_VARIABLE};
+use batchd_protocol::exit;
+use config::{Config, Surroundings};
+
+fn main() -> ExitCode {
+    ExitCode::from(run())
+}
+
+fn run() -> u8 {
+    let args = match Args::read(std::env::args_os(), std::env::var(LOG_VARIABLE).ok()) {
+        Ok(args) => args,
+        Err(code) => return code,
+    };
+    let surroundings = Surroundings::new(effective_uid(), |name| std::env::var_os(name));
+    if let Some(Command::CheckConfig) = args.command {
+        let (mut out, mut err) = (io::stdout(), io::stderr());
+        return config::check_config(args.config.as_deref(), &surroundings, &mut out, &mut err);
+    }
+    let found = match Config::find(args.config.as_deref(), &surroundings) {
+        Ok(found) => found,
+        Err(errors) => {
+            complain(&errors.to_string());
+            return exit::CONFIG;
+        }
+    };
+    if let Err(error) = logging::start(args.log.as_deref()) {
+        complain(&format!("--log: {error}"));
+        return exit::USAGE;
+    }
+    #[cfg(feature = "planted-faults")]
+    plant();
+    match daemon::run(found) {
+        Ok(()) => exit::OK,
+        Err(failure) => {
+            tracing::error!("{}", chain(&failure.error));
+            if let Some(hint) = failure.hint {
+                tracing::error!("hint: {hint}");
+            }
+            failure.code
+        }
+    }
+}
+
+/// An error and its causes on one line. A message that ends in its cause is not followed by it once more.
+fn chain(error: &anyhow::Error) -> String {
+    error
+        .chain()
+        .map(ToString::to_string)
+        .fold(String::new(), |line, cause| {
+            if line.ends_with(&cause) {
+                line
+            } else if line.is_empty() {
+                cause
+            } else {
+                format!("{line}: {cause}")
+            }
+        })
+}
+
+/// The effective user: who owns what the process makes.
+fn effective_uid() -> u32 {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata("/proc/self").map_or(u32::MAX, |meta| meta.uid())
+}
+
+fn complain(message: &str) {
+    // Where not even that can be written, the exit code is all there is to say.
+    writeln!(io::stderr(), "batchd: {message}").ok();
+}
+
+/// Plants the bug that `BATCHD_PLANTED` names: only in test builds, to show that the crash tests find it.
+#[cfg(feature = "planted-faults")]
+fn plant() {
+    use batchd_frame::planted::{Planted, plant_for_process};
+    let Ok(wanted) = std::env::var("BATCHD_PLANTED") else {
+        return;
+    };
+    if let Some((name, bug)) = Planted::ALL.iter().find(|(name, _)| *name == wanted) {
+        tracing::warn!("this build is wrong on purpose: {name}");
+        plant_for_process(*bug);
+    }
+}
