@@ -1,0 +1,77 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::commands::{cat, flush, ls, show, status, submit};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+   0  success (also where nobody reads standard output any more)
+  64  the command line is wrong
+  65  the input can never be taken: do not repeat it
+  66  no such input file, queue or batch
+  69  no daemon answers
+  70  a fault of batchctl or the daemon
+  74  reading or writing failed
+  75  not now, or not known: try again
+  76  the daemon does not speak this protocol
+  77  not permitted
+
+Example:
+  echo hello | batchctl submit --queue logs";
+
+/// Submits items to batchd and shows what it holds.
+#[derive(Debug, Parser)]
+#[command(name = "batchctl", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// For every command.
+#[derive(Debug, Args)]
+pub(crate) struct GlobalArgs {
+    /// Socket of the daemon [default: $BATCHD_SOCKET, else /run/batchd/batchd.sock as root or where it
+    /// exists, else $XDG_RUNTIME_DIR/batchd/batchd.sock]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+    /// Form of what goes to standard output; json is one document, or one a line for lists
+    #[arg(long, global = true, value_enum, default_value_t = Output::Table, value_name = "FORM")]
+    pub(crate) output: Output,
+    /// Longest wait for any one answer of the daemon, as in 500ms, 30s or 5min
+    #[arg(long, global = true, default_value = "30s", value_name = "DURATION", value_parser = duration)]
+    pub(crate) timeout: Duration,
+}
+
+/// Form of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// Aligned columns for people.
+    Table,
+    /// JSON for programs.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Submit(submit::SubmitArgs),
+    Flush(flush::FlushArgs),
+    Status(status::StatusArgs),
+    Ls(ls::LsArgs),
+    Show(show::ShowArgs),
+    Cat(cat::CatArgs),
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration.is_zero() => Err("a timeout of nothing".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(error.to_string()),
+    }
+}

@@ -1,0 +1,327 @@
+//! `batchctl submit`
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use batchd_client::blocking::Client;
+use batchd_client::{
+    Ack, Identity, ItemBuffer, Key, NameError, PackLimits, Packer, QueueName, Target, Totals,
+};
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{Args, ValueEnum};
+
+use super::Context;
+use crate::args::Output;
+use crate::failure::{Failure, count};
+use crate::input::{Event, Input, Next};
+use crate::render::json;
+use crate::split::{Mode, Splitter, TooLong};
+
+/// A submission has at most that many items.
+const SUBMISSION_ITEMS_MAX: u64 = 512;
+/// A submission of more than one item has at most that many bytes.
+const SUBMISSION_BYTES_MAX: u64 = 256 << 10;
+/// Once no input has come for that long, what is there is submitted.
+const QUIET: Duration = Duration::from_millis(20);
+/// It is submitted after that long in any case.
+const LINGER_MAX: Duration = Duration::from_millis(100);
+
+/// Submits items: the lines of files or of standard input
+///
+/// A line is an item without its newline; nothing else about it is changed. It returns when the daemon has
+/// everything, as safe as --ack says. --timeout is the longest that any one submission may go without an
+/// answer; waiting for input does not count.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  journalctl -f -o json | batchctl submit --queue logs")]
+pub(crate) struct SubmitArgs {
+    /// Queue that takes the items
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    queue: QueueName,
+    /// Key of the items: each key of a queue fills a batch of its own
+    #[arg(long, value_name = "KEY", value_parser = OsStringValueParser::new().try_map(key))]
+    key: Option<Key>,
+    /// What to wait for; by default what the queue's configuration says, which is synced unless it says otherwise
+    #[arg(long, value_enum, value_name = "WHAT")]
+    ack: Option<AckArg>,
+    /// Makes a repeat of the command harmless: under the same id the same items are taken once
+    #[arg(long, value_name = "ID", value_parser = OsStringValueParser::new().try_map(id))]
+    id: Option<OsString>,
+    /// Items end with a NUL byte instead of a newline
+    #[arg(long)]
+    null: bool,
+    /// Each input is one item
+    #[arg(long, conflicts_with = "null")]
+    whole: bool,
+    /// Where no daemon listens yet, keep trying for --timeout
+    #[arg(long)]
+    wait_for_daemon: bool,
+    /// Print a summary to standard error even if that is no terminal
+    #[arg(long, short)]
+    verbose: bool,
+    /// Inputs, in order; - is standard input, as is none
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+/// What a submission waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum AckArg {
+    /// Nothing while it goes on; at the end, that the daemon took everything
+    None,
+    /// The items survive the daemon's death, not the machine's
+    Written,
+    /// The items survive a power cut
+    Synced,
+}
+
+impl AckArg {
+    fn ack(self) -> Ack {
+        match self {
+            Self::None => Ack::None,
+            Self::Written => Ack::Written,
+            Self::Synced => Ack::Synced,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Written => "written",
+            Self::Synced => "synced",
+        }
+    }
+}
+
+pub(crate) fn run(args: &SubmitArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
+    let mut options = context.options();
+    options.wait_for_daemon = args.wait_for_daemon;
+    if let Some(id) = &args.id {
+        options.identity = Identity::ExternalKey(id.as_bytes().to_vec());
+    }
+    let input = Input::start(&args.files, context.world.stdin.take())?;
+    let mut client = Client::new(options)?;
+    let limits = PackLimits::of(&client.limits()?);
+    let mut target = Target::new(args.queue.clone());
+    target.key = args.key.clone().unwrap_or_default();
+    target.ack = args.ack.map(AckArg::ack);
+    let mut submitter = Submitter {
+        client,
+        target,
+        packer: Packer::new(limits.at_most(SUBMISSION_ITEMS_MAX, SUBMISSION_BYTES_MAX)),
+        item_bytes_max: limits.item_bytes_max,
+        mode: mode(args),
+        is_repeatable: args.id.is_some(),
+        last_sent: Instant::now(),
+    };
+    let submitted = submitter.submit_all(&input);
+    let totals = submitter.client.totals();
+    if submitted.is_err() {
+        context.note = Some(what_is_kept(&totals, args.id.is_some()));
+    }
+    submitted?;
+    if args.verbose || context.world.stderr_is_terminal {
+        let summary = summary(&totals, args.ack);
+        context.world.tell(format_args!("batchctl: {summary}"));
+    }
+    match context.output {
+        Output::Table => Ok(()),
+        Output::Json => context.print_json(&json::submitted(
+            &totals,
+            args.ack.map_or("default", AckArg::name),
+        )),
+    }
+}
+
+struct Submitter {
+    client: Client,
+    target: Target,
+    packer: Packer,
+    item_bytes_max: u64,
+    mode: Mode,
+    /// Whether the same input must be cut at the same places again, whenever it comes.
+    is_repeatable: bool,
+    last_sent: Instant,
+}
+
+impl Submitter {
+    fn submit_all(&mut self, input: &Input) -> anyhow::Result<()> {
+        let fed = self.feed(input);
+        // What came before an input that failed is submitted, unless that would cut it elsewhere than a
+        // repeat with a better input will.
+        if fed.is_ok() || !self.is_repeatable {
+            let sent = self.send_packed().and_then(|()| self.settle());
+            return fed.and(sent);
+        }
+        let settled = self.settle();
+        fed.and(settled)
+    }
+
+    fn feed(&mut self, input: &Input) -> anyhow::Result<()> {
+        let mut name = String::new();
+        let mut splitter = self.splitter();
+        while let Some(event) = self.next_event(input)? {
+            match event {
+                Event::Begin(input) => {
+                    name = input;
+                    splitter = self.splitter();
+                }
+                Event::Chunk(chunk) => {
+                    let pushed = splitter.push(&chunk, |item| self.pack(item));
+                    pushed.map_err(|stop| stop.in_input(&name, self))?;
+                }
+                Event::End => {
+                    let ended = std::mem::replace(&mut splitter, self.splitter());
+                    let pushed = ended.finish(|item| self.pack(item));
+                    pushed.map_err(|stop| stop.in_input(&name, self))?;
+                }
+                Event::Failed(failure) => return Err(failure.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The next event. While none comes, what was packed goes out, and nothing is left in flight.
+    fn next_event(&mut self, input: &Input) -> anyhow::Result<Option<Event>> {
+        if self.last_sent.elapsed() > LINGER_MAX {
+            self.catch_up()?;
+        }
+        match input.next_within(QUIET) {
+            Next::Event(event) => Ok(Some(event)),
+            Next::Nothing => {
+                self.catch_up()?;
+                Ok(input.next())
+            }
+            Next::Done => Ok(None),
+        }
+    }
+
+    fn catch_up(&mut self) -> anyhow::Result<()> {
+        if !self.is_repeatable {
+            self.send_packed()?;
+        }
+        self.settle()
+    }
+
+    fn splitter(&self) -> Splitter {
+        Splitter::new(self.mode, self.item_bytes_max)
+    }
+
+    fn pack(&mut self, item: &[u8]) -> Result<(), Stop> {
+        match self.packer.push(item) {
+            Ok(Some(full)) => self.send(&full).map_err(Stop::Failed),
+            Ok(None) => Ok(()),
+            Err(error) => Err(Stop::Failed(batchd_client::Error::from(error).into())),
+        }
+    }
+
+    fn send_packed(&mut self) -> anyhow::Result<()> {
+        match self.packer.take() {
+            Some(items) => self.send(&items),
+            None => Ok(()),
+        }
+    }
+
+    fn send(&mut self, items: &ItemBuffer) -> anyhow::Result<()> {
+        let submission = self.client.prepare(&self.target, items);
+        self.last_sent = Instant::now();
+        Ok(self.client.send(submission)?)
+    }
+
+    fn settle(&mut self) -> anyhow::Result<()> {
+        self.client.settle()?;
+        self.last_sent = Instant::now();
+        Ok(())
+    }
+}
+
+/// Why an input is not read on.
+enum Stop {
+    TooLong(TooLong),
+    Failed(anyhow::Error),
+}
+
+impl From<TooLong> for Stop {
+    fn from(too_long: TooLong) -> Self {
+        Self::TooLong(too_long)
+    }
+}
+
+impl Stop {
+    fn in_input(self, input: &str, submitter: &Submitter) -> anyhow::Error {
+        let number = match self {
+            Self::TooLong(TooLong { number }) => number,
+            Self::Failed(error) => return error,
+        };
+        let place = match submitter.mode {
+            Mode::Lines => format!("line {number}"),
+            Mode::Null => format!("item {number}"),
+            Mode::Whole => "it".to_owned(),
+        };
+        anyhow::Error::new(Failure::ItemTooLarge {
+            input: input.to_owned(),
+            place,
+            bytes_max: submitter.item_bytes_max,
+        })
+    }
+}
+
+fn mode(args: &SubmitArgs) -> Mode {
+    match (args.null, args.whole) {
+        (true, _) => Mode::Null,
+        (false, true) => Mode::Whole,
+        (false, false) => Mode::Lines,
+    }
+}
+
+fn summary(totals: &Totals, ack: Option<AckArg>) -> String {
+    let mut text = format!(
+        "{} ({}) in {}: {}",
+        count(totals.kept.items, "item"),
+        count(totals.kept.bytes, "byte"),
+        count(totals.kept.submissions, "submission"),
+        match ack {
+            None => "kept",
+            Some(AckArg::None) => "taken",
+            Some(AckArg::Written) => "written",
+            Some(AckArg::Synced) => "synced",
+        }
+    );
+    if totals.repeats > 0 {
+        text.push_str(&format!(", {} of them kept before", totals.repeats));
+    }
+    text
+}
+
+/// What a person must know to go on after a failure.
+fn what_is_kept(totals: &Totals, has_id: bool) -> String {
+    let after = totals.kept.items - totals.prefix.items;
+    let mut text = match totals.prefix.items {
+        0 => "no item is known to be kept".to_owned(),
+        1 => "the first item is kept".to_owned(),
+        items => format!("the first {items} items are kept"),
+    };
+    if after > 0 {
+        text.push_str(&format!(", and {} after a gap", count(after, "item")));
+    }
+    if totals.unknown.items > 0 {
+        let unknown = count(totals.unknown.items, "item");
+        text.push_str(&format!("; of {unknown} more it is not known"));
+    }
+    if has_id {
+        text.push_str("; the same command with the same --id takes only what is missing");
+    }
+    text
+}
+
+fn key(key: OsString) -> Result<Key, NameError> {
+    Key::new(key.into_vec())
+}
+
+fn id(id: OsString) -> Result<OsString, &'static str> {
+    if id.is_empty() {
+        return Err("an empty id");
+    }
+    Ok(id)
+}

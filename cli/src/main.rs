@@ -1,0 +1,37 @@
+//! batchctl: submits to batchd and shows what it holds.
+//!
+//! `main` is the only place that knows the process: its arguments, its streams and its environment. All else
+//! is given them as a [`world::World`].
+
+mod app;
+mod args;
+mod commands;
+mod failure;
+mod input;
+mod render;
+mod split;
+#[cfg(test)]
+mod tests;
+mod world;
+
+use std::io::{IsTerminal, stderr, stdin, stdout};
+use std::process::ExitCode;
+
+use world::{Surroundings, World};
+
+fn main() -> ExitCode {
+    let mut stdout = stdout().lock();
+    let mut stderr = stderr().lock();
+    let world = World {
+        stdin: Some(Box::new(stdin())),
+        stderr_is_terminal: stderr.is_terminal(),
+        stdout: &mut stdout,
+        stderr: &mut stderr,
+        surroundings: Surroundings {
+            socket: std::env::var_os("BATCHD_SOCKET"),
+            runtime_dir: std::env::var_os("XDG_RUNTIME_DIR"),
+            is_root: rustix::process::geteuid().is_root(),
+        },
+    };
+    ExitCode::from(app::run(std::env::args_os(), world))
+}

@@ -1,0 +1,5 @@
+//! What goes to standard output, apart from writing it.
+
+pub(crate) mod json;
+pub(crate) mod table;
+pub(crate) mod text;

@@ -1,0 +1,180 @@
+//! Failures and their exit codes.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::Path;
+
+use batchd_client::ErrorCode;
+use batchd_client::fake::{FakeDaemon, LIMITS, Peer, Script};
+use batchd_protocol::{PROTOCOL_VERSION, Request, Response, exit};
+
+use super::{Bench, answer_status, id};
+use crate::world::Surroundings;
+
+#[test]
+fn no_daemon_gives_69_and_a_hint() {
+    for command in ["submit", "flush", "status", "ls", &format!("cat {}", id())] {
+        let ran = Bench::new().run(command);
+        assert_eq!(
+            (ran.code, ran.stdout.as_str()),
+            (exit::UNAVAILABLE, ""),
+            "{command}"
+        );
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(ran.stderr, @r"
+            batchctl: cannot connect to DIR/socket: No such file or directory (os error 2)
+            hint: is batchd running? start it with 'batchd', or say where its socket is with --socket (it was looked for at DIR/socket)
+            ");
+        }
+    }
+}
+
+#[test]
+fn a_daemon_that_hangs_gives_69_or_75() {
+    let bench = Bench::new();
+    let script: Script = Box::new(Peer::read_to_end);
+    let daemon = FakeDaemon::start(&bench.path("socket"), vec![script]);
+    let ran = bench.run("status --timeout 50ms");
+    daemon.finish();
+    assert_eq!(ran.code, exit::UNAVAILABLE, "{}", ran.stderr);
+
+    let mut bench = Bench::new();
+    bench.stdin = b"x".to_vec();
+    let ran = bench.run_with("submit --timeout 400ms", Peer::read_to_end);
+    assert_eq!(ran.code, exit::TEMPFAIL);
+    insta::assert_snapshot!(ran.stderr, @r"
+    batchctl: no answer within 400ms (submissions known to be kept: 0, unknown: 1)
+    note: no item is known to be kept; of 1 item more it is not known
+    hint: the daemon's log may say what holds it up; --timeout waits longer
+    ");
+}
+
+#[test]
+fn every_refusal_has_its_exit_code() {
+    for (code, expected) in [
+        (ErrorCode::UnknownQueue, exit::NOINPUT),
+        (ErrorCode::NoSuchBatch, exit::NOINPUT),
+        (ErrorCode::BadName, exit::USAGE),
+        (ErrorCode::Unreadable, exit::IOERR),
+        (ErrorCode::Internal, exit::SOFTWARE),
+        (ErrorCode::DeliveryFailed, exit::TEMPFAIL),
+        (ErrorCode::BadMessage, exit::PROTOCOL),
+    ] {
+        let ran = Bench::new().run_with("flush --wait", move |peer| {
+            peer.answer(|request| match request {
+                Request::Flush { request, wait, .. } => {
+                    assert!(wait);
+                    let message = "no\nway \u{1b}[31m".to_owned();
+                    Response::Failed {
+                        request,
+                        code,
+                        message,
+                    }
+                }
+                other => panic!("{other:?}"),
+            });
+        });
+        assert_eq!(ran.code, expected, "{code:?}");
+        let line = ran.stderr.lines().next();
+        assert_eq!(line, Some("batchctl: refused: no\\nway \\u{1b}[31m"));
+    }
+}
+
+#[test]
+fn another_version_gives_76() {
+    let bench = Bench::new();
+    let script: Script = Box::new(|peer| peer.welcome_with(PROTOCOL_VERSION + 1, LIMITS));
+    let daemon = FakeDaemon::start(&bench.path("socket"), vec![script]);
+    let ran = bench.run("status");
+    daemon.finish();
+    assert_eq!(ran.code, exit::PROTOCOL);
+    insta::assert_snapshot!(ran.stderr, @"batchctl: daemon speaks protocol version 2, this client version 1");
+}
+
+#[test]
+fn a_wrong_command_line_gives_64() {
+    for command in [
+        "",
+        "frobnicate",
+        "submit --queue Not/A/Name",
+        "submit --null --whole",
+        "submit --timeout 0s",
+        "submit --ack delivered",
+        "show 123",
+        "cat",
+    ] {
+        let ran = Bench::new().run(command);
+        assert_eq!(
+            (ran.code, ran.stdout.as_str()),
+            (exit::USAGE, ""),
+            "{command}"
+        );
+        assert!(!ran.stderr.is_empty());
+    }
+}
+
+#[test]
+fn help_is_data() {
+    let ran = Bench::new().run("--help");
+    assert_eq!((ran.code, ran.stderr.as_str()), (exit::OK, ""));
+    let codes = ran.stdout.lines().filter(|line| {
+        let code = line.split_whitespace().next();
+        code.is_some_and(|code| code.parse::<u8>().is_ok())
+    });
+    assert_eq!(codes.count(), 10, "{}", ran.stdout);
+    for command in ["submit", "flush", "status", "ls", "show", "cat"] {
+        assert!(ran.stdout.contains(command), "{}", ran.stdout);
+        let ran = Bench::new().run(&format!("{command} --help"));
+        assert!(ran.stdout.contains("Example:"), "{}", ran.stdout);
+    }
+}
+
+/// Fails every write.
+struct Broken(io::ErrorKind);
+
+impl Write for Broken {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(self.0.into())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_broken_pipe_is_success_and_a_full_disk_is_not() {
+    for (kind, expected) in [
+        (io::ErrorKind::BrokenPipe, exit::OK),
+        (io::ErrorKind::StorageFull, exit::IOERR),
+    ] {
+        let bench = Bench::new();
+        let script: Script = Box::new(|peer| {
+            peer.welcome();
+            answer_status(peer);
+        });
+        let daemon = FakeDaemon::start(&bench.path("socket"), vec![script]);
+        let ran = bench.run_into("status", &mut Broken(kind));
+        daemon.finish();
+        assert_eq!(ran.code, expected);
+        assert_eq!(ran.stderr.is_empty(), expected == exit::OK);
+        let ran = bench.run_into("--help", &mut Broken(kind));
+        assert_eq!(ran.code, expected);
+    }
+}
+
+#[test]
+fn the_socket_is_that_of_the_command_line_then_of_the_environment() {
+    let surroundings = |socket: &str| Surroundings {
+        socket: Some(OsString::from(socket)),
+        runtime_dir: Some(OsString::from("/run/user/7")),
+        is_root: false,
+    };
+    let given = Path::new("/given");
+    assert_eq!(surroundings("/env").socket(Some(given)), given);
+    assert_eq!(surroundings("/env").socket(None), Path::new("/env"));
+    assert!(
+        surroundings("")
+            .socket(None)
+            .ends_with("batchd/batchd.sock")
+    );
+}
