@@ -1,0 +1,96 @@
+//! The binaries under test, built once for each test process.
+
+use std::env;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// Where the binaries are.
+#[derive(Debug, Clone)]
+pub struct Binaries {
+    /// The daemon.
+    pub batchd: PathBuf,
+    /// The command line client.
+    pub batchctl: PathBuf,
+}
+
+/// Builds the binaries, in the profile and target directory of the running test.
+///
+/// # Panics
+/// Where that fails; cargo has said why.
+#[must_use]
+pub fn binaries() -> &'static Binaries {
+    static BUILT: OnceLock<Binaries> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let place = Place::of_this_test();
+        let directory = place.build(&place.target, &["-p", "batchd", "-p", "batchctl"]);
+        Binaries {
+            batchd: directory.join("batchd"),
+            batchctl: directory.join("batchctl"),
+        }
+    })
+}
+
+/// Builds a daemon with bugs to be planted by `BATCHD_PLANTED`, in a target directory of its own below the other.
+///
+/// # Panics
+/// As [`binaries`].
+#[must_use]
+pub fn planted() -> &'static Binaries {
+    static BUILT: OnceLock<Binaries> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let place = Place::of_this_test();
+        let features = ["-p", "batchd", "--features", "batchd/planted-faults"];
+        let directory = place.build(&place.target.join("planted"), &features);
+        Binaries {
+            batchd: directory.join("batchd"),
+            ..binaries().clone()
+        }
+    })
+}
+
+/// Where this test was built.
+struct Place {
+    target: PathBuf,
+    /// Name of the directory below the target directory.
+    profile: String,
+}
+
+impl Place {
+    fn of_this_test() -> Self {
+        // <target>/<profile>/deps/<test>
+        let test = env::current_exe().expect("path of the test");
+        let profile = test.ancestors().nth(2).expect("the profile's directory");
+        Self {
+            target: profile.parent().expect("the target directory").to_owned(),
+            profile: profile
+                .file_name()
+                .expect("a name")
+                .to_string_lossy()
+                .into_owned(),
+        }
+    }
+
+    /// Returns the directory of what was built.
+    fn build(&self, target: &Path, what: &[&str]) -> PathBuf {
+        fs::create_dir_all(target).expect("target directory");
+        // Cargo's own lock keeps builds apart, but not a build and the start of what another has just built.
+        let lock = File::create(target.join("batchd-tests.lock")).expect("lock file");
+        lock.lock().expect("lock");
+        let profile = if self.profile == "debug" {
+            "dev"
+        } else {
+            &self.profile
+        };
+        let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .args(["build", "--quiet", "--profile", profile, "--target-dir"])
+            .arg(target)
+            .args(what)
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+            .status()
+            .expect("run cargo");
+        assert!(status.success(), "cargo cannot build {what:?}");
+        target.join(&self.profile)
+    }
+}
