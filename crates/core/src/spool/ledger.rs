@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::env::{Env, File};
 use crate::error::{At, FsError};
-use crate::spool::layout::{QueueLayout, temporary};
+use crate::spool::layout::QueueLayout;
+use crate::spool::replace::{replace, write_beside};
 
 /// The ledger is rotated when it has grown past this.
 const ROTATE_BYTES: u64 = 8 << 20;
@@ -94,7 +95,7 @@ impl Ledger {
             good.push(b'\n');
             visit(line);
         })?;
-        let (file, len) = match write_anew(env, layout, &good) {
+        let (file, len) = match replace(env, &path, &good) {
             Ok(file) => (Some(file), good.len() as u64),
             Err(error) if error.is_no_space() => {
                 tracing::warn!(%error, "no room to copy the ledger; it is appended to as it is");
@@ -131,7 +132,7 @@ impl Ledger {
         }
         let file = match &self.file {
             Some(file) => Arc::clone(file),
-            None => write_anew(&self.env, &self.layout, &[]).map_err(LedgerError::Untouched)?,
+            None => replace(&self.env, &self.path, &[]).map_err(LedgerError::Untouched)?,
         };
         self.file = Some(Arc::clone(&file));
         if let Err(error) = file.write_all_at(&text, self.len).at("write", &self.path) {
@@ -156,7 +157,7 @@ impl Ledger {
             fs.sync_dir(&dir).at("sync", &dir).map_err(unknown)?;
         }
         // The new one is there before the old one moves, so that no failure leaves the queue without.
-        let (new, file) = match make_new(&self.env, &self.path, &[]) {
+        let (new, file) = match write_beside(&self.env, &self.path, &[]) {
             Ok(made) => made,
             Err(error) if error.is_no_space() => {
                 tracing::warn!(%error, "no room to rotate the ledger; it grows on");
@@ -189,29 +190,6 @@ pub enum LedgerError {
     /// Whether the lines are durable is not known; the ledger must not be written any more.
     #[error(transparent)]
     Unknown(FsError),
-}
-
-fn write_anew(env: &Env, layout: &QueueLayout, content: &[u8]) -> Result<Arc<dyn File>, FsError> {
-    let path = layout.ledger();
-    let (new, file) = make_new(env, &path, content)?;
-    env.fs.rename(&new, &path).at("rename", &path)?;
-    env.fs.sync_dir(layout.dir()).at("sync", layout.dir())?;
-    Ok(file)
-}
-
-/// Makes a ledger under a temporary name.
-fn make_new(env: &Env, path: &Path, content: &[u8]) -> Result<(PathBuf, Arc<dyn File>), FsError> {
-    let new = temporary(path);
-    match env.fs.unlink(&new) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).at("remove", &new);
-        }
-        _ => {}
-    }
-    let file = env.fs.create_new(&new).at("create", &new)?;
-    file.write_all_at(content, 0).at("write", &new)?;
-    file.sync_data().at("sync", &new)?;
-    Ok((new, file))
 }
 
 /// Opens the ledger that is there, to append to it: the file, and where the next line goes.

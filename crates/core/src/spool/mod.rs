@@ -8,6 +8,7 @@ pub mod open;
 pub mod progress;
 pub mod quarantine;
 pub mod recovery;
+mod replace;
 pub mod root;
 pub mod sealed;
 pub mod writer;

@@ -8,8 +8,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::env::Env;
-use crate::error::{At, FsError};
-use crate::spool::layout::temporary;
+use crate::error::FsError;
+use crate::spool::replace::replace;
 
 /// A part that was delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,19 +47,7 @@ pub fn write(env: &Env, path: &Path, parts: &[DeliveredPart]) -> Result<(), FsEr
         text.extend(serde_json::to_vec(part).unwrap_or_default());
         text.push(b'\n');
     }
-    let new = temporary(path);
-    match env.fs.unlink(&new) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).at("remove", &new);
-        }
-        _ => {}
-    }
-    let file = env.fs.create_new(&new).at("create", &new)?;
-    file.write_all_at(&text, 0).at("write", &new)?;
-    file.sync_data().at("sync", &new)?;
-    env.fs.rename(&new, path).at("rename", path)?;
-    let dir = path.parent().unwrap_or(Path::new("."));
-    env.fs.sync_dir(dir).at("sync", dir)
+    replace(env, path, &text).map(drop)
 }
 
 const PROGRESS_BYTES_MAX: u64 = 16 << 20;

@@ -9,6 +9,7 @@ use crate::env::{Env, File};
 use crate::error::{At, FsError};
 use crate::spool::layout::{Layout, QueueLayout, temporary};
 use crate::spool::quarantine::Quarantine;
+use crate::spool::replace::replace;
 
 /// What `FORMAT` says.
 pub const FORMAT: &str = "batchd-spool 1\n";
@@ -213,18 +214,7 @@ fn is_newer(text: &str) -> bool {
 }
 
 fn write_format(env: &Env, path: &Path) -> Result<(), FsError> {
-    let temporary = temporary(path);
-    match env.fs.unlink(&temporary) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).at("remove", &temporary);
-        }
-        _ => {}
-    }
-    let file = env.fs.create_new(&temporary).at("create", &temporary)?;
-    file.write_all_at(FORMAT.as_bytes(), 0)
-        .at("write", &temporary)?;
-    file.sync_data().at("sync", &temporary)?;
-    env.fs.rename(&temporary, path).at("rename", path)
+    replace(env, path, FORMAT.as_bytes()).map(drop)
 }
 
 fn read_text(env: &Env, path: &Path) -> std::io::Result<String> {
