@@ -5,10 +5,11 @@
 //! (MySQL's group commit and raft-engine's write queue work alike.)
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use batchd_frame::SealReason;
+use batchd_frame::{QueueName, SealReason};
 
 use super::group::{Group, GroupResult};
 use super::incoming::{Answer, Begun, Incoming, Refusal};
@@ -53,11 +54,14 @@ pub struct Broken(pub String);
 
 /// A queue that several threads share.
 pub struct Commit<T> {
+    name: QueueName,
     spool: LockedSpool,
     layout: QueueLayout,
     queue: Mutex<Queue<T>>,
     ledger: Mutex<Ledger>,
     keeper: Mutex<()>,
+    /// Whether the last group found no room: said once, not for every group that is refused.
+    no_space: AtomicBool,
 }
 
 impl<T> std::fmt::Debug for Commit<T> {
@@ -73,15 +77,18 @@ impl<T> Commit<T> {
     /// [`FsError`] as [`recover`].
     pub fn open(spool: &LockedSpool, options: QueueOptions) -> Result<Self, FsError> {
         let recovered: Recovered = recover(spool, &options.name)?;
-        let layout = spool.layout().queue(&options.name);
+        let name = options.name.clone();
+        let layout = spool.layout().queue(&name);
         let (found, ledger) = recovered.split();
         let queue = Queue::new(spool.env().clone(), layout.clone(), options, found);
         Ok(Self {
+            name,
             spool: spool.clone(),
             layout,
             queue: Mutex::new(queue),
             ledger: Mutex::new(ledger),
             keeper: Mutex::new(()),
+            no_space: AtomicBool::new(false),
         })
     }
 
@@ -144,9 +151,20 @@ impl<T> Commit<T> {
             queue.complete(group, &result, answers);
             drop(queue);
             match result {
-                GroupResult::Done => {}
+                GroupResult::Done => {
+                    if self.no_space.swap(false, Ordering::Relaxed) {
+                        tracing::info!(queue = %self.name, "there is room again");
+                    }
+                }
                 GroupResult::NoSpace(error) => {
-                    tracing::warn!(%error, "no space: submissions are refused, nothing is lost");
+                    if self.no_space.swap(true, Ordering::Relaxed) {
+                        tracing::debug!(queue = %self.name, "still no space");
+                    } else {
+                        tracing::error!(
+                            queue = %self.name, %error,
+                            "no space: submissions are refused until there is room; nothing is lost, delivery goes on"
+                        );
+                    }
                 }
                 GroupResult::Broken(error) => return Err(Broken(error.to_string())),
             }
