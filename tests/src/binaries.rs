@@ -57,6 +57,15 @@ struct Place {
     profile: String,
 }
 
+/// The workspace that is tested. As cargo tells it when the test runs: a test that was built in one checkout may be
+/// taken as it is in another one that shares the target directory.
+pub(crate) fn workspace() -> PathBuf {
+    let tests = env::var_os("CARGO_MANIFEST_DIR");
+    tests
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from)
+        .join("..")
+}
+
 impl Place {
     fn of_this_test() -> Self {
         // <target>/<profile>/deps/<test>
@@ -87,7 +96,7 @@ impl Place {
             .args(["build", "--quiet", "--profile", profile, "--target-dir"])
             .arg(target)
             .args(what)
-            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+            .current_dir(workspace())
             .status()
             .expect("run cargo");
         assert!(status.success(), "cargo cannot build {what:?}");

@@ -1,5 +1,6 @@
 //! Real input.
 
+use crate::binaries::workspace;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -20,7 +21,7 @@ pub struct Sample {
 /// Where one cannot be read.
 #[must_use]
 pub fn samples() -> Vec<Sample> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let workspace = workspace();
     let mut samples = read(&workspace.join("samples"));
     assert!(!samples.is_empty(), "samples/ is empty");
     samples.extend(read(&workspace.join("../shared/data")));
