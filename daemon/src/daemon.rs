@@ -152,7 +152,8 @@ pub(crate) fn run(found: Found) -> Result<(), Failure> {
 /// Makes the spool's directory, where its parent is there, and locks it.
 fn open_spool(config: &Config) -> Result<LockedSpool, Failure> {
     let path = &config.spool.path;
-    make_dir(path).with_context(|| format!("create the spool {}", path.display()))?;
+    make_dir(path)
+        .with_context(|| format!("make a directory of `path` in [spool], {}", path.display()))?;
     let holder = format!("batchd, pid {}\n", std::process::id());
     Ok(LockedSpool::open(os::env(), Layout::new(path), &holder)?)
 }

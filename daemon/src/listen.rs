@@ -78,7 +78,10 @@ fn remove_stale(path: &Path) -> anyhow::Result<()> {
         bail!("{} exists and is no socket", path.display());
     }
     if UnixStream::connect(path).is_ok() {
-        bail!("another process answers on {}", path.display());
+        bail!(
+            "another process answers on {}: stop it, or give this daemon another `path` in [[listen]]",
+            path.display()
+        );
     }
     remove_if_there(path)
 }

@@ -104,13 +104,10 @@ impl Connection {
         self.progress.notify_waiters();
     }
 
-    fn fail(&self, request: u64, code: ErrorCode, message: String) {
-        tracing::warn!(peer = self.peer, ?code, message, "connection closed");
-        self.put(&Response::Failed {
-            request,
-            code,
-            message,
-        });
+    /// Says why the connection is going to be closed.
+    pub(super) fn fail(&self, failed: &Response) {
+        tracing::warn!(peer = self.peer, ?failed, "connection closed");
+        self.put(failed);
         self.send();
     }
 
@@ -202,11 +199,8 @@ async fn serve_messages(thread: &Thread, connection: &Connection) -> io::Result<
         };
         let whole = read_long(thread, connection, &mut kept, long);
         let Ok(whole) = tokio::time::timeout(LONG_MESSAGE_TIME, whole).await else {
-            connection.fail(
-                0,
-                ErrorCode::BadMessage,
-                "the message did not arrive".to_owned(),
-            );
+            let late = "the message did not arrive".to_owned();
+            connection.fail(&requests::refuse(0, ErrorCode::BadMessage, late));
             return Ok(());
         };
         whole?;
@@ -283,7 +277,8 @@ fn read_some(
             }
             Ok(None) => break,
             Err(error) => {
-                connection.fail(0, ErrorCode::MessageTooLarge, error.to_string());
+                let code = ErrorCode::MessageTooLarge;
+                connection.fail(&requests::refuse(0, code, error.to_string()));
                 return Some(Ok(0));
             }
         }

@@ -94,13 +94,11 @@ fn greet(thread: &Thread, connection: &Connection, request: &Request<'_>) -> End
 }
 
 fn close(connection: &Connection, failed: &Response) -> Ended {
-    tracing::warn!(peer = connection.peer, ?failed, "connection closed");
-    connection.put(failed);
-    connection.send();
+    connection.fail(failed);
     Ended::Connection
 }
 
-fn refuse(request: u64, code: ErrorCode, message: String) -> Box<Response> {
+pub(super) fn refuse(request: u64, code: ErrorCode, message: String) -> Box<Response> {
     Box::new(Response::Failed {
         request,
         code,
