@@ -14,7 +14,7 @@ use batchd_core::spool::{Layout, LockedSpool, SpoolError};
 use batchd_protocol::exit;
 
 use crate::config::{Config, Found};
-use crate::engine::{Engine, dispatch, housekeeping};
+use crate::engine::{Engine, dispatch, housekeeping, recall};
 use crate::{ingest, listen, signals};
 
 /// How long a stop waits for attempts under way.
@@ -116,6 +116,7 @@ pub(crate) fn run(found: Found) -> Result<(), Failure> {
         .build()
         .context("start the runtime")?;
     let house = housekeeping::start(Arc::clone(&engine)).context("start a thread")?;
+    let recall = recall::start(Arc::clone(&engine)).context("start a thread")?;
     let dispatchers = dispatch::start_all(&engine, runtime.handle());
     let ingest =
         ingest::start(&engine, runtime.handle(), &config, &sockets).context("start ingest")?;
@@ -138,7 +139,9 @@ pub(crate) fn run(found: Found) -> Result<(), Failure> {
         Err(_) => "end",
     };
     tracing::info!(signal = ended, "stopping");
+    engine.release_waiting();
     ingest.stop();
+    recall.stop();
     house.stop();
     dispatchers.stop(&runtime, STOP_ATTEMPTS);
     let closed = engine.close();

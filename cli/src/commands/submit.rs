@@ -74,6 +74,8 @@ enum AckArg {
     Written,
     /// The items survive a power cut
     Synced,
+    /// The sink has the items
+    Delivered,
 }
 
 impl AckArg {
@@ -82,6 +84,7 @@ impl AckArg {
             Self::None => Ack::None,
             Self::Written => Ack::Written,
             Self::Synced => Ack::Synced,
+            Self::Delivered => Ack::Delivered,
         }
     }
 
@@ -90,6 +93,7 @@ impl AckArg {
             Self::None => "none",
             Self::Written => "written",
             Self::Synced => "synced",
+            Self::Delivered => "delivered",
         }
     }
 }
@@ -286,6 +290,7 @@ fn summary(totals: &Totals, ack: Option<AckArg>) -> String {
             Some(AckArg::None) => "taken",
             Some(AckArg::Written) => "written",
             Some(AckArg::Synced) => "synced",
+            Some(AckArg::Delivered) => "delivered",
         }
     );
     if totals.repeats > 0 {

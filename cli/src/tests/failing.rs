@@ -99,7 +99,7 @@ fn a_wrong_command_line_gives_64() {
         "submit --queue Not/A/Name",
         "submit --null --whole",
         "submit --timeout 0s",
-        "submit --ack delivered",
+        "submit --ack perhaps",
         "show 123",
         "cat",
     ] {

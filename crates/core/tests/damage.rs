@@ -14,8 +14,8 @@ use std::ops::Range;
 use batchd_core::env::sim::{Image, Limits};
 use batchd_core::frame::planted::Planted;
 use batchd_core::frame::{BatchId, BodyLimits, BodyView, FileHeader, FrameHeader, Place};
+use batchd_core::spool::ReadyBatch;
 use batchd_core::spool::SpoolError;
-use batchd_core::spool::recovery::ReadyBatch;
 use support::crash::Plant;
 use support::world::{Dead, QUEUE, World, small};
 

@@ -718,6 +718,7 @@ fn threads_lead_keep_house_and_deliver_at_once() {
                         body_crc: crc32c(&body),
                         view: BodyView::parse(&body, count, BodyLimits::NONE).unwrap(),
                         ack: Ack::Synced,
+                        repeat: false,
                         end_of_batch: false,
                         received_at: 0,
                     };

@@ -23,6 +23,22 @@ pub enum SealReason {
     Recovery,
     /// Found damaged after a restart: it holds what could be read.
     Damaged,
+    /// The queue's last flush was `max_since_flush` ago.
+    MaxSinceFlush,
+    /// A beat of `interval`.
+    Interval,
+    /// Nothing came for `idle`.
+    Idle,
+    /// The daemon stopped, and `on_shutdown` says to flush.
+    Shutdown,
+    /// It was made whole, with items given at once.
+    Created,
+    /// Too many batches of the queue were open, and it was used longest ago.
+    OpenBatches,
+    /// Its lifespan ended while it was open.
+    Lifespan,
+    /// The queue was full, and room is made for what is newer.
+    Overflow,
 }
 
 impl SealReason {
@@ -37,6 +53,14 @@ impl SealReason {
             Self::EndOfBatch => "end_of_batch",
             Self::Recovery => "recovery",
             Self::Damaged => "damaged",
+            Self::MaxSinceFlush => "max_since_flush",
+            Self::Interval => "interval",
+            Self::Idle => "idle",
+            Self::Shutdown => "shutdown",
+            Self::Created => "created",
+            Self::OpenBatches => "open_batches",
+            Self::Lifespan => "lifespan",
+            Self::Overflow => "overflow",
         }
     }
 }

@@ -43,6 +43,20 @@ pub enum ErrorCode {
     Unreadable,
     /// A fault of the daemon.
     Internal,
+    /// The queue holds as much as it may; nothing was kept. Try again later.
+    QueueFull,
+    /// The spool's file system is read-only; nothing was kept. Try again later.
+    ReadOnly,
+    /// The queue has no sink, so that nothing of it is ever delivered.
+    NoSink,
+    /// The batch outlived its lifespan.
+    Expired,
+    /// The batch was set aside as dead before it was delivered.
+    Dead,
+    /// The batch was dropped before it was delivered.
+    Dropped,
+    /// Too much waits for the sink of the queue already. Try again later.
+    TooManyWaiting,
 }
 
 impl ErrorCode {
@@ -51,7 +65,14 @@ impl ErrorCode {
     pub const fn is_retryable(self) -> bool {
         matches!(
             self,
-            Self::SpoolFull | Self::NoSpace | Self::Unknown | Self::Stopping | Self::DeliveryFailed
+            Self::SpoolFull
+                | Self::NoSpace
+                | Self::Unknown
+                | Self::Stopping
+                | Self::DeliveryFailed
+                | Self::QueueFull
+                | Self::ReadOnly
+                | Self::TooManyWaiting
         )
     }
 
@@ -63,7 +84,12 @@ impl ErrorCode {
             | Self::NoSpace
             | Self::Unknown
             | Self::Stopping
-            | Self::DeliveryFailed => exit::TEMPFAIL,
+            | Self::DeliveryFailed
+            | Self::QueueFull
+            | Self::ReadOnly
+            | Self::TooManyWaiting => exit::TEMPFAIL,
+            Self::Expired | Self::Dead | Self::Dropped => exit::FAILURE,
+            Self::NoSink => exit::CONFIG,
             Self::UnknownQueue | Self::NoSuchBatch => exit::NOINPUT,
             Self::BadBody
             | Self::ChecksumMismatch

@@ -25,6 +25,8 @@ pub enum Ack {
     /// The items are on the medium: they survive a power cut.
     #[default]
     Synced,
+    /// The sink has the items. They are on the medium long before that.
+    Delivered,
 }
 
 /// What a daemon takes. Lengths are in bytes.

@@ -199,6 +199,7 @@ fn the_numbers_of_small_things() {
         ("none", Ack::None),
         ("written", Ack::Written),
         ("synced", Ack::Synced),
+        ("delivered", Ack::Delivered),
     ] {
         check_page_has(&format!("{} {name}", number_of(&encode(&ack))));
     }

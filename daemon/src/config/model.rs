@@ -80,6 +80,8 @@ pub(crate) struct QueueConfig {
     pub(crate) policy: Policy,
     /// What a submission waits for that does not say.
     pub(crate) ack: Ack,
+    /// Most batches open at a time.
+    pub(crate) open_batches_max: usize,
     /// Where its batches go. Without one they stay in the spool.
     pub(crate) sink: Option<SinkConfig>,
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use batchd_core::policy::Policy;
+use batchd_core::queue::OPEN_BATCHES_MAX;
 use batchd_frame::QueueName;
 use batchd_protocol::Ack;
 use batchd_sinks::FileSinkConfig;
@@ -46,6 +47,7 @@ pub(super) fn resolve(
         check_outside_spool(&spool.path, spool_span, &listen, &queues, faults);
     }
     check_shared_files(&queues, unknown_queues, faults);
+    check_acks(&queues, faults);
     Some(Config {
         spool: spool?,
         listen: listen.into_iter().map(|entry| entry.listen).collect(),
@@ -197,6 +199,7 @@ fn built_in_queue<T>(
     QueueConfig {
         policy: Policy::default(),
         ack: Ack::default(),
+        open_batches_max: OPEN_BATCHES_MAX,
         sink,
     }
 }
@@ -222,6 +225,9 @@ fn inherit(table: QueueTable, template: &QueueConfig) -> Resolved {
     let config = QueueConfig {
         policy,
         ack: table.ack.unwrap_or(template.ack),
+        open_batches_max: table
+            .max_open_batches
+            .map_or(template.open_batches_max, |max| max as usize),
         sink: sink.resolve(template.sink.clone()),
     };
     Resolved {
@@ -293,6 +299,21 @@ fn check_shared_files(
                 inherited,
             };
             faults.add(queue.span.clone(), Some(sink_key(name)), problem);
+        }
+    }
+}
+
+/// Nobody is to wait for a delivery that never comes.
+fn check_acks(queues: &[(QueueName, Resolved)], faults: &mut Faults<'_>) {
+    for (name, queue) in queues {
+        if queue.config.ack == Ack::Delivered && queue.config.sink.is_none() {
+            let key = format!("{}.ack", join("queues", name.as_str()));
+            let problem = "\"delivered\" needs a sink, and this queue has none";
+            faults.add(
+                queue.span.clone(),
+                Some(key),
+                Problem::Refused(problem.to_owned()),
+            );
         }
     }
 }

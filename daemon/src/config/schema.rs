@@ -22,12 +22,14 @@ use super::values::{self, Setting, or_off};
 const SUBMISSION_BYTES_MAX: u64 = 16 << 20;
 const SPOOL_BYTES_MAX_MAX: u64 = 1 << 50;
 const CONNECTIONS_MAX: u32 = 65_536;
+const OPEN_BATCHES_MAX_MAX: u32 = 65_536;
 const INGEST_THREADS_MAX: u32 = 64;
 
-pub(super) const ACKS: [(&str, Ack); 3] = [
+pub(super) const ACKS: [(&str, Ack); 4] = [
     ("none", Ack::None),
     ("written", Ack::Written),
     ("synced", Ack::Synced),
+    ("delivered", Ack::Delivered),
 ];
 pub(super) const ON_EXPIRE: [(&str, OnExpire); 2] =
     [("dead", OnExpire::Dead), ("drop", OnExpire::Drop)];
@@ -78,6 +80,7 @@ pub(super) struct QueueTable {
     pub(super) lifespan: Setting<Duration>,
     pub(super) on_expire: Option<OnExpire>,
     pub(super) ack: Option<Ack>,
+    pub(super) max_open_batches: Option<u32>,
     /// Located at its path.
     pub(super) sink: Setting<Located<SinkConfig>>,
 }
@@ -196,6 +199,11 @@ impl QueueTable {
             lifespan: setting(queue.read("lifespan", faults, or_off(values::time))),
             on_expire: value(queue.read("on_expire", faults, values::choice(ON_EXPIRE))),
             ack: value(queue.read("ack", faults, values::choice(ACKS))),
+            max_open_batches: value(queue.read(
+                "max_open_batches",
+                faults,
+                values::integer(1..=OPEN_BATCHES_MAX_MAX),
+            )),
             sink: match queue.section_or_off("sink", faults) {
                 Setting::Inherit => Setting::Inherit,
                 Setting::Off => Setting::Off,

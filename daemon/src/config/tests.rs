@@ -398,7 +398,7 @@ fn unknown_keys_name_the_nearest() {
     assert_snapshot!(errors(text), @r#"
     b.toml:3:9: unknown key `max_itmes` in [queues.logs]: did you mean `max_items`?
     b.toml:4:9: unknown key `maxage` in [queues.logs]: did you mean `max_age`?
-    b.toml:5:9: unknown key `compression` in [queues.logs]: expected one of `max_items`, `max_bytes`, `max_age`, `lifespan`, `on_expire`, `ack`, `sink`
+    b.toml:5:9: unknown key `compression` in [queues.logs]: expected one of `max_items`, `max_bytes`, `max_age`, `lifespan`, `on_expire`, `ack`, `max_open_batches`, `sink`
     b.toml:6:22: unknown table `snik` in [queues.logs]: did you mean `sink`?
     b.toml:8:20: unknown table `west` in [queues.eu]: a name with a dot is quoted, as in [queues."eu.west"]
     b.toml:9:20: unknown table `snik` in [queues.eu]: did you mean `sink`?
@@ -575,7 +575,7 @@ fn words_that_are_not_known() {
     b.toml:3:26: queues.default.unknown_queues: unknown value "accept": expected one of `reject`, `create`
     b.toml:4:21: queues.default.on_expire: unknown value "dropped": expected one of `dead`, `drop`
     b.toml:5:15: queues.default.ack: unknown value "sync": did you mean `synced`?
-    b.toml:7:15: queues.logs.ack: unknown value "always": expected one of `none`, `written`, `synced`
+    b.toml:7:15: queues.logs.ack: unknown value "always": expected one of `none`, `written`, `synced`, `delivered`
     b.toml:8:25: queues.logs.sink.type: unknown value "http": expected `file`
     b.toml:10:59: queues.more.sink.encoding: unknown value "line": did you mean `lines`?
     b.toml:10:81: queues.more.sink.unencodable: unknown value "dead": expected one of `escape`, `base64`

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use batchd_core::queue::OpenView;
+use batchd_core::spool::ReadyBatch;
 use batchd_core::spool::layout::ReadyName;
-use batchd_core::spool::recovery::ReadyBatch;
 use batchd_core::spool::sealed::SealedFile;
 use batchd_frame::BatchId;
 use batchd_protocol::{
@@ -167,6 +167,7 @@ async fn flush(engine: &Engine, only: Option<&str>, wait: bool) -> Result<FlushR
         let changes = queue.watch();
         let failures = queue.delivery().failures;
         let batches = queue.commit.flush();
+        queue.hurry.notify_one();
         report.batches += batches.len() as u64;
         report.items += batches.iter().map(|(_, items)| items).sum::<u64>();
         // Of all queues, those without a sink have nothing to wait for.
@@ -357,7 +358,7 @@ fn sealed_info(engine: &Engine, queue: &Queue, batch: &ReadyBatch, state: BatchS
         created_at: batchd_core::spool::recovery::created_micros(batch.name.id),
         expires_at: Some(batch.name.expires_at).filter(|at| *at != 0),
         reason: None,
-        path: relative(engine, &batch.path),
+        path: relative(engine, &queue.commit.layout().sealed(batch)),
     }
 }
 

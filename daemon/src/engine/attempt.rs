@@ -2,9 +2,9 @@
 
 use batchd_core::queue::FinishError;
 use batchd_core::queue::commit::Broken;
+use batchd_core::spool::ReadyBatch;
 use batchd_core::spool::ledger::Outcome;
 use batchd_core::spool::progress::{self, DeliveredPart};
-use batchd_core::spool::recovery::ReadyBatch;
 use batchd_core::spool::sealed::{GoodRange, Inspection, ItemReader, SealedFile};
 use batchd_frame::{FileHeader, OnExpire};
 use batchd_sinks::{Delivery, ItemSource, Range, Sink, SourceError};

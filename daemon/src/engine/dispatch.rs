@@ -1,7 +1,7 @@
 //! The dispatchers: one a queue, in order, one attempt at a time.
 //!
 //! A dispatcher is woken by an event, which is set before the first look so that a backlog goes out at once, and by
-//! a safety timer. After a failed attempt it waits, and the batch stays first.
+//! a safety timer. After a failed attempt it waits, unless somebody asks for a flush, and the batch stays first.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,6 +107,7 @@ async fn run(
         tokio::select! {
             // While it backs off, new batches do not hurry it.
             () = queue.ready.notified(), if wait.is_none() => {}
+            () = queue.hurry.notified(), if wait.is_some() => {}
             () = timer => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
@@ -128,7 +129,7 @@ async fn deliver_all(
         let Some(batch) = queue.commit.next_ready() else {
             return Some((sink, None));
         };
-        let (shared, its, started_at) = (Arc::clone(queue), batch.clone(), engine.started_at);
+        let (shared, its, started_at) = (Arc::clone(queue), batch, engine.started_at);
         let attempted = tokio::task::spawn_blocking(move || {
             let attempted = attempt(&shared, &its, &mut *sink, started_at);
             (sink, attempted)
@@ -141,6 +142,7 @@ async fn deliver_all(
             return Some((sink, Some(backoff(engine.spool.env(), failures))));
         };
         sink = returned;
+        engine.answer(&mut queue.commit.take_answers());
         match attempted {
             Attempted::Done => queue.note(|state| {
                 state.attempts_failed = 0;
@@ -158,7 +160,7 @@ async fn deliver_all(
     }
 }
 
-fn fail(queue: &Queue, batch: &batchd_core::spool::recovery::ReadyBatch, error: String) -> u32 {
+fn fail(queue: &Queue, batch: &batchd_core::spool::ReadyBatch, error: String) -> u32 {
     let mut failures = 0;
     queue.note(|state| {
         state.attempts_failed = state.attempts_failed.saturating_add(1);

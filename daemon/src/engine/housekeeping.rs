@@ -103,6 +103,7 @@ fn keep(engine: &Engine, queue: &Queue) -> Option<Duration> {
             return None;
         }
     };
+    engine.answer(&mut queue.commit.take_answers());
     if kept.ready {
         queue.ready.notify_one();
     }

@@ -5,6 +5,7 @@ mod attempt;
 pub(crate) mod dispatch;
 pub(crate) mod housekeeping;
 mod queue;
+pub(crate) mod recall;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,12 +17,15 @@ use batchd_core::queue::commit::Broken;
 use batchd_core::spool::LockedSpool;
 use batchd_frame::QueueName;
 use batchd_protocol::Limits;
+use tokio::sync::Semaphore;
 
 use crate::config::Config;
 use crate::config::model::{QueueConfig, UnknownQueues};
 use crate::ingest::{Mailboxes, Ticket};
 pub(crate) use queue::{Queue, core_ack};
 
+/// Bytes of messages that are longer than a read, all connections together.
+const LONG_MESSAGE_BYTES: usize = 48 << 20;
 /// So many queues may be created on demand.
 const QUEUES_MAX: usize = 1024;
 
@@ -37,6 +41,8 @@ pub(crate) struct Engine {
     /// Wakes the housekeeper.
     pub(crate) house: housekeeping::Bell,
     pub(crate) mailboxes: Mailboxes,
+    /// Permits for bytes of long messages.
+    pub(crate) long_messages: Semaphore,
     dispatcher: Mutex<Option<dispatch::Spawner>>,
     broken: Box<dyn Fn(String) + Send + Sync>,
     is_broken: AtomicBool,
@@ -63,6 +69,7 @@ impl Engine {
             spool_bytes_max: config.spool.max_bytes,
             house: housekeeping::Bell::default(),
             mailboxes: Mailboxes::default(),
+            long_messages: Semaphore::new(LONG_MESSAGE_BYTES),
             dispatcher: Mutex::default(),
             broken: Box::new(broken),
             is_broken: AtomicBool::new(false),
@@ -158,6 +165,14 @@ impl Engine {
     pub(crate) fn answer(&self, answers: &mut Vec<(Ticket, Answer)>) {
         for (ticket, answer) in answers.drain(..) {
             self.mailboxes.send_answer(ticket, answer);
+        }
+    }
+
+    /// Tells all who wait for a sink that it will not be in this process.
+    pub(crate) fn release_waiting(&self) {
+        for queue in self.queues() {
+            queue.commit.lock().release_waiting();
+            self.answer(&mut queue.commit.take_answers());
         }
     }
 

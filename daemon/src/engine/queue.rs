@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use batchd_core::error::FsError;
 use batchd_core::policy::Policy;
-use batchd_core::queue::{Ack, Commit, QueueOptions};
+use batchd_core::queue::{Ack, Commit, OPEN_BATCHES_MAX, QueueOptions};
 use batchd_core::spool::LockedSpool;
 use batchd_frame::QueueName;
 use batchd_sinks::{FileSink, Sink};
@@ -24,6 +24,8 @@ pub(crate) struct Queue {
     config: Option<QueueConfig>,
     /// Wakes the dispatcher.
     pub(crate) ready: Notify,
+    /// Ends the wait after a failed attempt: somebody asked for a flush.
+    pub(crate) hurry: Notify,
     delivery: Mutex<DeliveryState>,
     /// Counts changes of the above, for those who wait for a delivery.
     changed: watch::Sender<u64>,
@@ -60,13 +62,19 @@ impl Queue {
             ),
             spool_bytes,
             spool_bytes_max,
+            open_batches_max: config.map_or(OPEN_BATCHES_MAX, |config| config.open_batches_max),
+            has_sink: config.is_some_and(|config| config.sink.is_some()),
         };
+        let commit = Commit::open(spool, options)?;
+        // Where no batch waits there is nothing to read: repeats are recognised at once.
+        commit.recall(1);
         Ok(Self {
             name,
-            commit: Commit::open(spool, options)?,
+            commit,
             ack: config.map_or(Ack::Synced, |config| core_ack(config.ack)),
             config: config.cloned(),
             ready: Notify::new(),
+            hurry: Notify::new(),
             delivery: Mutex::default(),
             changed: watch::Sender::new(0),
         })
@@ -129,5 +137,6 @@ pub(crate) fn core_ack(ack: batchd_protocol::Ack) -> Ack {
         batchd_protocol::Ack::None => Ack::None,
         batchd_protocol::Ack::Written => Ack::Written,
         batchd_protocol::Ack::Synced => Ack::Synced,
+        batchd_protocol::Ack::Delivered => Ack::Delivered,
     }
 }

@@ -15,7 +15,7 @@ use super::thread::{READ_BYTES, Thread};
 use crate::engine::admin::Asked;
 
 /// A client that does not read its answers is not read from, past this many bytes of them.
-const ANSWERS_BYTES_MAX: usize = 1 << 20;
+const ANSWERS_BYTES_MAX: usize = 256 << 10;
 /// So many requests of a connection may be with the main runtime.
 const HANDED_OUT_MAX: usize = 16;
 /// Past this many, which only one read can bring, the connection is closed.
@@ -194,7 +194,7 @@ async fn serve_messages(thread: &Thread, connection: &Connection) -> io::Result<
         };
         // Reserved before it is read, so that one that was begun can be finished.
         let permits = u32::try_from(long).unwrap_or(u32::MAX);
-        let Ok(_permits) = thread.long_messages.acquire_many(permits).await else {
+        let Ok(_permits) = thread.engine.long_messages.acquire_many(permits).await else {
             return Ok(());
         };
         let whole = read_long(thread, connection, &mut kept, long);
@@ -283,8 +283,13 @@ fn read_some(
             }
         }
     }
-    kept.clear();
-    kept.extend_from_slice(rest);
+    if rest.is_empty() {
+        // Between messages a connection costs no memory.
+        *kept = Vec::new();
+    } else {
+        kept.clear();
+        kept.extend_from_slice(rest);
+    }
     // Refusals and the like are answered without a commit.
     if !connection.answers.borrow().is_empty() {
         connection.send();

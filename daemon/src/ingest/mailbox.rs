@@ -23,20 +23,49 @@ pub(crate) struct Ticket {
 
 /// What is answered to a submission.
 pub(crate) fn response(request: u64, answer: Answer) -> Response {
-    match answer {
-        Answer::Kept(ack) => accepted(request, ack, false),
-        Answer::KeptBefore(ack) => accepted(request, ack, true),
-        Answer::Failed(Failure::NoSpace) => Response::Failed {
-            request,
-            code: ErrorCode::NoSpace,
-            message: "the file system is full; nothing that was accepted is lost".to_owned(),
-        },
-        Answer::Failed(Failure::Unknown) => Response::Failed {
-            request,
-            code: ErrorCode::Unknown,
-            message: "the disk failed; whether this is kept is not known: repeat it under its id"
-                .to_owned(),
-        },
+    let (code, message) = match answer {
+        Answer::Kept(ack) => return accepted(request, ack, false),
+        Answer::KeptBefore(ack) => return accepted(request, ack, true),
+        Answer::Durable => return accepted(request, batchd_core::queue::Ack::Synced, false),
+        Answer::Failed(failure) => describe(failure),
+    };
+    Response::Failed {
+        request,
+        code,
+        message: message.to_owned(),
+    }
+}
+
+fn describe(failure: Failure) -> (ErrorCode, &'static str) {
+    match failure {
+        Failure::NoSpace => (
+            ErrorCode::NoSpace,
+            "the file system is full; nothing that was accepted is lost",
+        ),
+        Failure::Unknown => (
+            ErrorCode::Unknown,
+            "the disk failed; whether this is kept is not known: repeat it under its id",
+        ),
+        Failure::Stopped => (
+            ErrorCode::Stopping,
+            "kept, and not delivered yet: repeat it under its id to wait on",
+        ),
+        Failure::Expired => (
+            ErrorCode::Expired,
+            "its batch outlived its lifespan before it was delivered, and is set aside",
+        ),
+        Failure::Dropped => (
+            ErrorCode::Dropped,
+            "its batch was dropped before it was delivered, as the queue is configured",
+        ),
+        Failure::Removed => (
+            ErrorCode::Dropped,
+            "the file of its batch was removed by somebody before it was delivered",
+        ),
+        Failure::Damaged => (
+            ErrorCode::Unreadable,
+            "its batch was damaged on the disk; what could be read of it was delivered",
+        ),
     }
 }
 
@@ -53,6 +82,7 @@ pub(super) fn wire_ack(ack: batchd_core::queue::Ack) -> Ack {
         batchd_core::queue::Ack::None => Ack::None,
         batchd_core::queue::Ack::Written => Ack::Written,
         batchd_core::queue::Ack::Synced => Ack::Synced,
+        batchd_core::queue::Ack::Delivered => Ack::Delivered,
     }
 }
 

@@ -148,6 +148,7 @@ fn submit_to(
         body_crc: submit.body_crc,
         view,
         ack,
+        repeat: submit.repeat,
         end_of_batch: submit.end_of_batch,
         received_at: thread.read_at.get(),
     };
@@ -159,6 +160,8 @@ fn submit_to(
             connection.order.borrow_mut().wait();
             thread.mark_dirty(&queue);
         }
+        // It holds up nothing behind it: it is kept.
+        Ok(Begun::Durable) => {}
         Ok(Begun::Known) if quiet => {}
         Ok(Begun::Known) => {
             let ack = wire_ack(ack);
@@ -187,7 +190,10 @@ fn refusal_code(refusal: &Refusal) -> ErrorCode {
         Refusal::TooManyParts => ErrorCode::SubmissionTooLarge,
         Refusal::Name(_) => ErrorCode::BadName,
         Refusal::SpoolFull { .. } => ErrorCode::SpoolFull,
-        Refusal::UnderWay => ErrorCode::Unknown,
+        Refusal::UnderWay | Refusal::Recalling => ErrorCode::Unknown,
+        Refusal::NoSink => ErrorCode::NoSink,
+        Refusal::TooManyWaiting(_) => ErrorCode::TooManyWaiting,
+        Refusal::EndedBadly => ErrorCode::Dropped,
         Refusal::Stopped => ErrorCode::Stopping,
         _ => ErrorCode::Internal,
     }

@@ -13,7 +13,7 @@ use batchd_core::queue::{Answer, Led};
 use tokio::net::UnixListener;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
 
 use super::connection::{self, Connection};
@@ -25,8 +25,8 @@ use crate::listen::Socket;
 
 /// Bytes that are read in one turn; what is more waits in the sockets.
 const TURN_BYTES: usize = 8 << 20;
-/// Bytes of messages that are longer than a read, all connections together.
-const LONG_MESSAGE_BYTES: usize = 48 << 20;
+/// Turns that are given to the tasks of a thread before it ends.
+const LAST_TURNS: usize = 8;
 /// So many letters are put before the connections are sent what they have.
 const LETTERS_AT_ONCE: usize = 1024;
 /// A read.
@@ -116,8 +116,6 @@ pub(super) struct Thread {
     turn_over: Notify,
     /// When the last read was, unix time in microseconds.
     pub(super) read_at: Cell<u64>,
-    /// Permits for bytes of long messages.
-    pub(super) long_messages: Semaphore,
     /// The buffer all connections are read into, one after another.
     pub(super) buffer: RefCell<Vec<u8>>,
     queues: RefCell<HashMap<String, Arc<Queue>>>,
@@ -149,8 +147,12 @@ impl Thread {
     /// A submission of this connection was decided. Says whether its answer is the first of those to be sent.
     fn decide(&self, connection: &Connection, ticket: Ticket, answer: Answer) -> bool {
         let is_success = matches!(answer, Answer::Kept(_) | Answer::KeptBefore(_));
-        let is_told = !(ticket.quiet && is_success);
+        // Of one that waits for the sink, it is decided that it is kept; the answer comes later.
+        let is_told = answer != Answer::Durable && !(ticket.quiet && is_success);
         let is_first = is_told && connection.put(&response(ticket.request, answer));
+        if !answer.decides() {
+            return is_first;
+        }
         let free = connection.order.borrow_mut().decide(ticket.number);
         for (ticket, asked) in free {
             admin::start(&self.engine, &self.main, ticket, asked);
@@ -243,7 +245,6 @@ async fn run(
         turn_bytes: Cell::new(0),
         turn_over: Notify::new(),
         read_at: Cell::new(0),
-        long_messages: Semaphore::new(LONG_MESSAGE_BYTES),
         buffer: RefCell::new(vec![0; 2 * READ_BYTES]),
         queues: RefCell::default(),
         last_queue: RefCell::default(),
@@ -263,7 +264,10 @@ async fn run(
     commits.abort();
     // What was begun is committed and answered; a client that does not read is not waited for.
     lead_all(&thread);
-    tokio::task::yield_now().await;
+    // The letters of other threads are put and sent.
+    for _ in 0..LAST_TURNS {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Takes connections in.

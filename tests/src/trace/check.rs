@@ -220,7 +220,7 @@ impl Checker {
         if let Some(connection) = connection.and_then(|number| self.connections.get_mut(number)) {
             for accepted in connection.send(&bytes) {
                 match accepted.ack {
-                    Ack::Synced => self.report.acks_synced += 1,
+                    Ack::Synced | Ack::Delivered => self.report.acks_synced += 1,
                     Ack::Written => self.report.acks_written += 1,
                     Ack::None => {}
                 }

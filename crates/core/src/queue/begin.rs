@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use batchd_frame::SubmissionId;
 use batchd_frame::planted::{Planted, is_planted};
 
 use super::incoming::{Ack, Begun, Incoming, Refusal};
@@ -9,7 +10,7 @@ use super::slots::Slot;
 use super::state::Queue;
 use crate::spool::kept::Known;
 
-impl<T> Queue<T> {
+impl<T: Clone> Queue<T> {
     /// Takes a submission into the next group. `ticket` is answered by a later [`complete`](Self::complete),
     /// unless the answer is [`Begun::Known`] or a refusal.
     ///
@@ -19,26 +20,24 @@ impl<T> Queue<T> {
         if self.stopped {
             return Err(Refusal::Stopped);
         }
+        if incoming.ack == Ack::Delivered {
+            self.check_delivery()?;
+        }
         let mut skip = 0;
         let id = incoming.view.submission();
         if let Some(id) = id {
-            if let Some(number) = self.under_way.get(&id)
-                && let Some(slot) = self.slots.get_mut(*number)
-            {
-                if slot.ack < incoming.ack {
-                    return Err(Refusal::UnderWay);
-                }
-                slot.repeats.push(ticket);
-                return Ok(Begun::Waiting);
+            if let Some(number) = self.under_way.get(&id).copied() {
+                return self.begin_under_way(number, incoming.ack, ticket);
             }
             match self.kept.look_up(id) {
-                Known::Whole => return Ok(self.begin_known(incoming.ack, ticket)),
+                Known::Whole => return self.begin_known(id, incoming.ack, ticket),
+                _ if incoming.repeat && self.recall.is_some() => return Err(Refusal::Recalling),
                 Known::Partly(items) => skip = items.min(incoming.view.count().saturating_sub(1)),
                 Known::New => {}
             }
         }
         if incoming.view.count() == 0 {
-            return Ok(self.begin_known(incoming.ack, ticket));
+            return Ok(self.begin_synced(incoming.ack.min(Ack::Synced), ticket));
         }
         self.check_limits(incoming)?;
         if is_planted(Planted::AckBeforeAppend) {
@@ -57,20 +56,14 @@ impl<T> Queue<T> {
     ) -> Result<(), Refusal> {
         let lane_number = self.lanes.number(incoming.key)?;
         let id = incoming.view.submission();
-        let number = self.slots.insert(Slot {
-            ticket,
-            repeats: Vec::new(),
-            id,
-            ack: incoming.ack,
-            frames_left: 1,
-            failed: None,
-        });
+        let number = self.slots.insert(Slot::new(ticket, id, incoming.ack));
         if let Some(id) = id {
             self.under_way.insert(id, number);
         }
         self.pending_bytes += incoming.body.len();
+        self.awaited.waiting += usize::from(incoming.ack == Ack::Delivered);
         if let Some(lane) = self.lanes.get_mut(lane_number) {
-            if lane.pending.is_empty() {
+            if !std::mem::replace(&mut lane.listed, true) {
                 self.dirty.push_back(lane_number);
             }
             lane.pending.push(incoming, number, skip);
@@ -106,23 +99,49 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// All of it is there. Only where it is not known synced and that is asked for, the answer waits for a sync.
-    fn begin_known(&mut self, ack: Ack, ticket: T) -> Begun {
+    /// The same submission is in a slot already: it is answered with the first, or as soon as what it waits for is
+    /// true.
+    fn begin_under_way(&mut self, number: u32, ack: Ack, ticket: T) -> Result<Begun, Refusal> {
+        let Some(slot) = self.slots.get_mut(number) else {
+            return Err(Refusal::UnderWay);
+        };
+        if slot.durable && ack < Ack::Delivered {
+            return Ok(Begun::Known);
+        }
+        if slot.ack < ack {
+            return Err(Refusal::UnderWay);
+        }
+        let durable = slot.durable;
+        slot.repeats.push((ticket, ack));
+        self.awaited.waiting += usize::from(ack == Ack::Delivered);
+        Ok(if durable {
+            Begun::Durable
+        } else {
+            Begun::Waiting
+        })
+    }
+
+    /// All of it is there.
+    fn begin_known(&mut self, id: SubmissionId, ack: Ack, ticket: T) -> Result<Begun, Refusal> {
+        if ack == Ack::Delivered {
+            self.begin_delivered(id, ticket)
+        } else {
+            Ok(self.begin_synced(ack, ticket))
+        }
+    }
+
+    /// It is there. Only where it is not known synced and that is asked for, the answer waits for a sync.
+    fn begin_synced(&mut self, ack: Ack, ticket: T) -> Begun {
         let unsynced = self.in_flight
             || self.closed_unsynced()
             || self.lanes.iter().any(|l| l.unsynced_since.is_some());
         if ack < Ack::Synced || !unsynced {
             return Begun::Known;
         }
-        let slot = Slot {
-            ticket: Some(ticket),
-            repeats: Vec::new(),
-            id: None,
-            ack,
+        let number = self.slots.insert(Slot {
             frames_left: 0,
-            failed: None,
-        };
-        let number = self.slots.insert(slot);
+            ..Slot::new(Some(ticket), None, ack)
+        });
         self.barriers.push(number);
         Begun::Waiting
     }

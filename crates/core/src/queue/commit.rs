@@ -70,7 +70,7 @@ impl<T> std::fmt::Debug for Commit<T> {
     }
 }
 
-impl<T> Commit<T> {
+impl<T: Clone> Commit<T> {
     /// Recovers a queue and opens it.
     ///
     /// # Errors
@@ -193,6 +193,11 @@ impl<T> Commit<T> {
             return Err(broken);
         }
         Ok(queue.plan())
+    }
+
+    /// Takes the answers for those whose batches ended since they were last taken.
+    pub fn take_answers(&self) -> Vec<(T, Answer)> {
+        std::mem::take(&mut self.lock().outbox)
     }
 
     /// Whether there is housekeeping to do sooner than was known when it was last done.

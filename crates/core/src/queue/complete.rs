@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use batchd_frame::KeptPart;
 use batchd_frame::planted::{Planted, is_planted};
+use batchd_frame::{BatchId, KeptPart};
 
+use super::awaited::Awaited;
 use super::due::close_lane;
 use super::group::{FileWrite, Group, GroupResult, Start};
 use super::incoming::{Ack, Answer, Failure};
@@ -15,7 +16,7 @@ use super::pending::TakenFrame;
 use super::state::{Closing, Queue, release_frame};
 use crate::spool::layout::OpenName;
 
-impl<T> Queue<T> {
+impl<T: Clone> Queue<T> {
     /// Takes note of how a group went, and gives the answers.
     pub fn complete(&mut self, group: Group, result: &GroupResult, answers: &mut Vec<(T, Answer)>) {
         self.in_flight = false;
@@ -56,12 +57,13 @@ impl<T> Queue<T> {
                 after.name_durable = true;
             }
             for frame in &frames {
-                self.frame_kept(frame, sync, answers);
+                self.frame_kept(frame, after.id(), sync, answers);
             }
             let Some(lane) = self.lanes.get_mut(lane) else {
                 continue;
             };
             // The state from before the group goes first, so that the contents are not copied.
+            lane.busy = false;
             lane.batch = None;
             let contents = Arc::make_mut(&mut after.contents);
             for frame in &frames {
@@ -102,7 +104,13 @@ impl<T> Queue<T> {
     }
 
     /// One frame of a submission is in its file.
-    fn frame_kept(&mut self, frame: &TakenFrame, synced: bool, answers: &mut Vec<(T, Answer)>) {
+    fn frame_kept(
+        &mut self,
+        frame: &TakenFrame,
+        batch: BatchId,
+        synced: bool,
+        answers: &mut Vec<(T, Answer)>,
+    ) {
         self.options
             .spool_bytes
             .fetch_add(frame.item_bytes, Ordering::Relaxed);
@@ -126,20 +134,28 @@ impl<T> Queue<T> {
             return;
         };
         slot.frames_left -= 1;
+        if slot.ack == Ack::Delivered {
+            slot.awaited += 1;
+            self.awaited.expect(batch, frame.slot);
+        }
         let (left, failed, ack) = (slot.frames_left, slot.failed, slot.ack);
         if left > 0 {
             return;
         }
+        if failed.is_none() {
+            self.counters.submissions_accepted += 1;
+        }
         let answer = match failed {
             Some(failure) => Answer::Failed(failure),
-            None => {
-                self.counters.submissions_accepted += 1;
-                Answer::Kept(match synced {
-                    true => Ack::Synced,
-                    false if is_planted(Planted::GroupSpansBatches) => ack,
-                    false => ack.min(Ack::Written),
-                })
+            None if ack == Ack::Delivered && !is_planted(Planted::GroupSpansBatches) => {
+                self.all_durable(frame.slot, answers);
+                return;
             }
+            None => Answer::Kept(match synced {
+                true => Ack::Synced,
+                false if is_planted(Planted::GroupSpansBatches) => ack,
+                false => ack.min(Ack::Written),
+            }),
         };
         self.answer(frame.slot, answer, answers);
     }
@@ -147,6 +163,9 @@ impl<T> Queue<T> {
     /// The group was taken back: its submissions are refused, with what is left of them.
     fn complete_no_space(&mut self, group: Group, answers: &mut Vec<(T, Answer)>) {
         for write in group.writes {
+            if let Some(lane) = self.lanes.get_mut(write.lane) {
+                lane.busy = false;
+            }
             if write.start == Start::MadeAhead {
                 // Cut to nothing, it is as good as new.
                 let name = OpenName {
@@ -205,6 +224,7 @@ impl<T> Queue<T> {
         self.stopped = true;
         self.in_flight = false;
         self.under_way.clear();
+        self.awaited = Awaited::default();
         self.pending_bytes = 0;
         for slot in self.slots.drain() {
             answers.extend(
@@ -214,10 +234,14 @@ impl<T> Queue<T> {
         }
     }
 
-    fn answer(&mut self, number: u32, answer: Answer, answers: &mut Vec<(T, Answer)>) {
+    /// Answers all who wait for a submission, finally.
+    pub(super) fn answer(&mut self, number: u32, answer: Answer, answers: &mut Vec<(T, Answer)>) {
         let Some(slot) = self.slots.remove(number) else {
             return;
         };
+        if slot.ack == Ack::Delivered {
+            self.awaited.leave(number, &slot);
+        }
         if let Some(id) = slot.id
             && self.under_way.get(&id) == Some(&number)
         {
@@ -226,7 +250,7 @@ impl<T> Queue<T> {
         let repeats = slot
             .repeats
             .into_iter()
-            .map(|ticket| (ticket, answer.to_repeat()));
+            .map(|(ticket, _)| (ticket, answer.to_repeat()));
         answers.extend(slot.ticket.map(|ticket| (ticket, answer)));
         answers.extend(repeats);
     }

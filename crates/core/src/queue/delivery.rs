@@ -1,15 +1,16 @@
 //! What becomes of a sealed batch: recorded, then removed or set aside.
 
 use std::path::Path;
-
-use batchd_frame::planted::{Planted, is_planted};
-use batchd_frame::{FrameKind, Verdict, VerdictOutcome, codec};
 use std::sync::atomic::Ordering;
 
+use batchd_frame::planted::{Planted, is_planted};
+use batchd_frame::{FrameKind, ProducerRecord, Verdict, VerdictOutcome, codec};
+
 use super::commit::Commit;
+use super::state::Queue;
 use crate::error::{At, FsError};
+use crate::spool::layout::{Place, ReadyBatch};
 use crate::spool::ledger::{LedgerError, LedgerLine, Outcome};
-use crate::spool::recovery::ReadyBatch;
 use crate::spool::sealed::{Inspection, SealedFile};
 use crate::spool::writer::{Tail, append_control, control_header};
 
@@ -34,11 +35,11 @@ impl From<LedgerError> for FinishError {
     }
 }
 
-impl<T> Commit<T> {
+impl<T: Clone> Commit<T> {
     /// The batch that is delivered next.
     #[must_use]
     pub fn next_ready(&self) -> Option<ReadyBatch> {
-        self.lock().ready.values().next().cloned()
+        self.lock().ready.values().next().copied()
     }
 
     /// Opens a sealed batch for reading.
@@ -46,7 +47,7 @@ impl<T> Commit<T> {
     /// # Errors
     /// [`FsError`].
     pub fn open_sealed(&self, batch: &ReadyBatch) -> Result<SealedFile, FsError> {
-        SealedFile::open(self.env(), &batch.path, batch.name.id)
+        SealedFile::open(self.env(), &self.layout().sealed(batch), batch.name.id)
     }
 
     /// Records what became of a batch, durably, and then removes its file.
@@ -59,22 +60,11 @@ impl<T> Commit<T> {
         outcome: Outcome,
         inspection: &Inspection,
     ) -> Result<(), FinishError> {
-        let line = LedgerLine {
-            at: self.env().clock.wall_micros(),
-            id: batch.name.id,
-            seq: batch.name.seq,
-            outcome,
-            items: batch.name.items,
-            bytes: batch.name.bytes,
-            why: inspection.damage.clone().unwrap_or_default(),
-            producers: inspection
-                .seal
-                .as_ref()
-                .map(|s| s.producers.clone())
-                .unwrap_or_default(),
-        };
+        let path = self.layout().sealed(batch);
+        let why = inspection.damage.clone().unwrap_or_default();
+        let producers = inspection.seal.as_ref().map(|seal| seal.producers.clone());
         if is_planted(Planted::UnlinkBeforeRecord) {
-            self.unlink(&batch.path);
+            self.unlink(&path);
             let ready = self.layout().ready();
             self.env()
                 .fs
@@ -82,26 +72,14 @@ impl<T> Commit<T> {
                 .at("sync", &ready)
                 .map_err(FinishError::Broken)?;
         }
-        self.ledger().append(std::slice::from_ref(&line))?;
+        self.record(batch, outcome, &why, producers.unwrap_or_default())?;
         if inspection.damage.is_some() {
-            self.quarantine(&batch.path, &line.why);
+            self.quarantine(&path, &why);
+            self.unlink(&self.layout().progress(batch.name.id));
         } else {
-            self.unlink(&batch.path);
+            self.unlink(&path);
         }
-        let progress = self.layout().progress(batch.name.id);
-        if inspection.damage.is_some() {
-            self.unlink(&progress);
-        }
-        let mut queue = self.lock();
-        queue.ready.remove(&batch.name.key());
-        if matches!(outcome, Outcome::Delivered | Outcome::DeliveredDamaged) {
-            queue.counters.batches_delivered += 1;
-            queue.counters.items_delivered += batch.name.items;
-        }
-        queue
-            .options
-            .spool_bytes
-            .fetch_sub(batch.name.bytes, Ordering::Relaxed);
+        self.lock().settle(batch, outcome);
         Ok(())
     }
 
@@ -112,36 +90,22 @@ impl<T> Commit<T> {
     /// As [`finish`](Self::finish).
     pub fn give_up(&self, batch: &ReadyBatch, why: &str) -> Result<(), FinishError> {
         // Where the directory is gone too, the whole spool is away, and may come back.
-        let dir = batch.path.parent().unwrap_or(Path::new("."));
+        let path = self.layout().sealed(batch);
+        let dir = path.parent().unwrap_or(Path::new("."));
         self.env()
             .fs
             .read_dir(dir)
             .at("list", dir)
             .map_err(FinishError::Retry)?;
-        let line = LedgerLine {
-            at: self.env().clock.wall_micros(),
-            id: batch.name.id,
-            seq: batch.name.seq,
-            outcome: Outcome::Removed,
-            items: batch.name.items,
-            bytes: batch.name.bytes,
-            why: why.to_owned(),
-            producers: Vec::new(),
-        };
-        self.ledger().append(std::slice::from_ref(&line))?;
+        self.record(batch, Outcome::Removed, why, Vec::new())?;
         tracing::error!(
-            batch = %batch.name.id, path = %batch.path.display(), items = batch.name.items, why,
+            batch = %batch.name.id, path = %path.display(), items = batch.name.items, why,
             "the file of a batch cannot be opened and never will be: its items are lost to batchd"
         );
-        if let Err(error) = self.spool().quarantine().take(&batch.path, why) {
+        if let Err(error) = self.spool().quarantine().take(&path, why) {
             tracing::debug!(%error, "nothing is set aside");
         }
-        let mut queue = self.lock();
-        queue.ready.remove(&batch.name.key());
-        queue
-            .options
-            .spool_bytes
-            .fetch_sub(batch.name.bytes, Ordering::Relaxed);
+        self.lock().settle(batch, Outcome::Removed);
         Ok(())
     }
 
@@ -167,40 +131,56 @@ impl<T> Commit<T> {
             at: env.clock.wall_micros(),
         };
         self.append_verdict(batch, inspection, &verdict)?;
+        if let Some(seal) = &inspection.seal {
+            let mut queue = self.lock();
+            queue.ended_badly.enter(&seal.producers);
+            if let Some(recall) = &mut queue.recall {
+                recall.note(batch.name.seq, &seal.producers);
+            }
+        }
         let dead = self.layout().dead();
         let path = dead.join(batch.name.to_string());
         env.fs
-            .rename(&batch.path, &path)
+            .rename(&self.layout().sealed(batch), &path)
             .at("rename", &path)
             .map_err(FinishError::Retry)?;
         env.fs
             .sync_dir(&dead)
             .at("sync", &dead)
             .map_err(FinishError::Broken)?;
+        self.lock().settle(batch, Outcome::Expired);
+        // The file in dead/ says it all; the line is for the history.
+        self.record(batch, Outcome::Expired, "", Vec::new())
+    }
+
+    /// Enters in the ledger what became of a batch. Durable on return. All that ends goes through here.
+    fn record(
+        &self,
+        batch: &ReadyBatch,
+        outcome: Outcome,
+        why: &str,
+        producers: Vec<ProducerRecord>,
+    ) -> Result<(), FinishError> {
+        let mut queue = self.lock();
+        if outcome != Outcome::Delivered {
+            queue.ended_badly.enter(&producers);
+        }
+        if let Some(recall) = &mut queue.recall {
+            recall.note(batch.name.seq, &producers);
+        }
+        drop(queue);
         let line = LedgerLine {
-            at: verdict.at,
+            at: self.env().clock.wall_micros(),
             id: batch.name.id,
             seq: batch.name.seq,
-            outcome: Outcome::Expired,
+            outcome,
             items: batch.name.items,
             bytes: batch.name.bytes,
-            why: String::new(),
-            producers: Vec::new(),
+            why: why.to_owned(),
+            producers,
         };
-        let mut queue = self.lock();
-        queue.ready.remove(&batch.name.key());
-        queue.dead.insert(
-            batch.name.key(),
-            ReadyBatch {
-                name: batch.name,
-                path,
-            },
-        );
-        drop(queue);
-        // The file in dead/ says it all; the line is for the history.
-        self.ledger()
-            .append(std::slice::from_ref(&line))
-            .map_err(Into::into)
+        self.ledger().append(std::slice::from_ref(&line))?;
+        Ok(())
     }
 
     fn append_verdict(
@@ -210,7 +190,7 @@ impl<T> Commit<T> {
         verdict: &Verdict,
     ) -> Result<(), FinishError> {
         let retry = FinishError::Retry;
-        let (env, path) = (self.env(), &batch.path);
+        let (env, path) = (self.env(), &self.layout().sealed(batch));
         let file = env.fs.open(path).at("open", path).map_err(retry)?;
         let mut tail = Tail {
             offset: inspection.end,
@@ -255,5 +235,29 @@ impl<T> Commit<T> {
             ),
             Err(error) => tracing::error!(%error, "a damaged batch cannot be set aside"),
         }
+    }
+}
+
+impl<T: Clone> Queue<T> {
+    /// A batch has ended, or is set aside: it waits no more. The file and the ledger say so already, or will.
+    pub(super) fn settle(&mut self, batch: &ReadyBatch, outcome: Outcome) {
+        self.ready.remove(&batch.name.key());
+        self.batch_ended(batch.name.id, outcome);
+        match outcome {
+            Outcome::Delivered | Outcome::DeliveredDamaged => {
+                self.counters.batches_delivered += 1;
+                self.counters.items_delivered += batch.name.items;
+            }
+            Outcome::Expired => {
+                let place = Place::Dead;
+                let name = batch.name;
+                self.dead.insert(name.key(), ReadyBatch { name, place });
+                return;
+            }
+            Outcome::Dropped | Outcome::Removed => {}
+        }
+        self.options
+            .spool_bytes
+            .fetch_sub(batch.name.bytes, Ordering::Relaxed);
     }
 }

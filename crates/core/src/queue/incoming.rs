@@ -12,6 +12,8 @@ pub enum Ack {
     /// Bytes on the medium.
     #[default]
     Synced,
+    /// The sink has it.
+    Delivered,
 }
 
 /// A submission whose body was checked.
@@ -29,6 +31,8 @@ pub struct Incoming<'a> {
     pub ack: Ack,
     /// Whether the batch is to be closed after its last item.
     pub end_of_batch: bool,
+    /// Whether its id may have been sent before.
+    pub repeat: bool,
     /// When it was received, unix time in microseconds.
     pub received_at: u64,
 }
@@ -40,6 +44,8 @@ pub enum Begun {
     Waiting,
     /// All of it was kept before; it is answered now.
     Known,
+    /// All of it was kept before; it will be answered when the sink has it, or never will.
+    Durable,
 }
 
 /// Why a submission is refused at the door. Nothing of it is kept.
@@ -71,6 +77,18 @@ pub enum Refusal {
     /// The same submission is under way and waits for less than is asked for now.
     #[error("the same submission is under way with a weaker acknowledgement: repeat it")]
     UnderWay,
+    /// It is to be acknowledged when it is delivered, and nothing of this queue ever is.
+    #[error("the queue has no sink, so that nothing of it is ever delivered: ask for \"synced\"")]
+    NoSink,
+    /// Too many wait for the sink already.
+    #[error("{0} submissions wait for the sink of this queue already")]
+    TooManyWaiting(usize),
+    /// A repeat of what was kept before and ended otherwise than delivered.
+    #[error("it was kept before, and its batch ended without being delivered, or not whole")]
+    EndedBadly,
+    /// A repeat, and it is still being read after the start which submissions are kept.
+    #[error("which submissions were kept before the start is still being read: repeat it")]
+    Recalling,
     /// The queue has stopped, after a failed sync or because the daemon stops.
     #[error("the queue has stopped")]
     Stopped,
@@ -83,11 +101,24 @@ pub enum Answer {
     Kept(Ack),
     /// The same; it is a repeat, and was kept already or under way.
     KeptBefore(Ack),
+    /// All of it is kept and synced, and a further answer will follow when the sink has it, or never will. Only where
+    /// that is waited for.
+    Durable,
     /// It is not acknowledged.
     Failed(Failure),
 }
 
 impl Answer {
+    /// Whether it says for the first time if the submission is kept: what comes after [`Answer::Durable`] does not.
+    #[must_use]
+    pub const fn decides(self) -> bool {
+        match self {
+            Self::Kept(ack) | Self::KeptBefore(ack) => !matches!(ack, Ack::Delivered),
+            Self::Durable => true,
+            Self::Failed(failure) => matches!(failure, Failure::NoSpace | Failure::Unknown),
+        }
+    }
+
     /// The same answer to a repeat.
     pub(super) const fn to_repeat(self) -> Self {
         match self {
@@ -104,4 +135,14 @@ pub enum Failure {
     NoSpace,
     /// Whether it is kept is not known: repeat it.
     Unknown,
+    /// It is kept, and the queue stops before it is delivered: repeat it to wait on.
+    Stopped,
+    /// Its batch outlived its lifespan.
+    Expired,
+    /// Its batch was dropped on purpose.
+    Dropped,
+    /// The file of its batch was removed by somebody.
+    Removed,
+    /// Its batch was damaged; what could be read of it was delivered.
+    Damaged,
 }

@@ -1,6 +1,5 @@
 //! Housekeeping off the path to any acknowledgement: seals, and files made ahead of need.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use batchd_frame::SealReason;
@@ -9,9 +8,8 @@ use batchd_frame::planted::{Planted, is_planted};
 use super::state::{Closing, Queue, view};
 use crate::env::{Env, File};
 use crate::error::{At, FsError};
-use crate::spool::layout::{OpenName, QueueLayout};
+use crate::spool::layout::{OpenName, Place, QueueLayout, ReadyBatch};
 use crate::spool::open::OpenBatch;
-use crate::spool::recovery::ReadyBatch;
 
 /// Bounds on how much of a file made ahead is filled with zeros: as much as the last batch came to.
 const PREFILL_BYTES: (u64, u64) = (64 << 10, 64 << 20);
@@ -63,11 +61,11 @@ impl SealJob {
                 continue;
             }
             match seal(env, &self.layout, &mut closing.batch, closing.reason) {
-                Ok(path) => {
+                Ok(place) => {
                     let name = closing.batch.ready_name();
                     result
                         .sealed
-                        .push((ReadyBatch { name, path }, closing.batch.tail.offset));
+                        .push((ReadyBatch { name, place }, closing.batch.tail.offset));
                 }
                 Err(SealError::NoSpace(error)) => {
                     result.no_space = Some(error);
@@ -116,7 +114,7 @@ fn seal(
     layout: &QueueLayout,
     batch: &mut OpenBatch,
     reason: SealReason,
-) -> Result<PathBuf, SealError> {
+) -> Result<Place, SealError> {
     let before = batch.tail.offset;
     if let Err(error) = batch.append_seal(reason, env.clock.wall_micros()) {
         // Part of a seal may be there. Nothing depends on it, but space may.
@@ -140,7 +138,7 @@ fn seal(
     }
     let path = layout.ready().join(batch.ready_name().to_string());
     match env.fs.rename(&batch.path, &path).at("rename", &path) {
-        Ok(()) => Ok(path),
+        Ok(()) => Ok(Place::Ready),
         // Sealed and durable where it is: it goes out from there, and the next start renames it.
         Err(error) if error.is_no_space() => {
             if !batch.name_durable {
@@ -151,7 +149,7 @@ fn seal(
                     .map_err(SealError::Broken)?;
             }
             tracing::warn!(%error, "a sealed batch cannot be renamed now; it is delivered from open/");
-            Ok(batch.path.clone())
+            Ok(Place::Open)
         }
         Err(error) => Err(SealError::Broken(error)),
     }

@@ -1,4 +1,8 @@
 //! The keys of a queue, each with the batch it fills.
+//!
+//! A key costs a lane only while it has a batch or frames that wait. Lanes that have neither are forgotten once there
+//! are many of them; what is remembered of those is the highest seq they came to, so that a key that comes back goes
+//! on above it.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -22,13 +26,28 @@ pub(super) struct Lane {
     pub unsynced_since: Option<Duration>,
     /// Seqs of one key ascend.
     pub last_seq: u64,
+    /// It is in the list of lanes with frames pending.
+    pub listed: bool,
+    /// It is part of the group under way.
+    pub busy: bool,
+    /// When it was last written to, as a number that ascends.
+    pub used: u64,
 }
+
+/// From so many lanes on, those that hold nothing are forgotten.
+const LANES_KEPT: usize = 2048;
 
 /// Lanes by number. Number 0 is that of items without a key, which costs no look-up.
 #[derive(Debug)]
 pub(super) struct Lanes {
     lanes: Vec<Lane>,
     numbers: HashMap<Key, usize>,
+    /// Numbers of lanes that were forgotten.
+    free: Vec<usize>,
+    /// With so many in use, it is time to forget.
+    forget_at: usize,
+    /// The highest `last_seq` of those forgotten.
+    forgotten_seq: u64,
 }
 
 impl Default for Lanes {
@@ -36,6 +55,9 @@ impl Default for Lanes {
         Self {
             lanes: vec![Lane::default()],
             numbers: HashMap::new(),
+            free: Vec::new(),
+            forget_at: LANES_KEPT,
+            forgotten_seq: 0,
         }
     }
 }
@@ -49,13 +71,65 @@ impl Lanes {
         if let Some(number) = self.numbers.get(key) {
             return Ok(*number);
         }
-        let (key, number) = (Key::new(key)?, self.lanes.len());
-        self.lanes.push(Lane {
+        let key = Key::new(key)?;
+        if self.numbers.len() >= self.forget_at {
+            self.forget_idle();
+        }
+        let lane = Lane {
             key: key.clone(),
+            last_seq: self.forgotten_seq,
             ..Lane::default()
-        });
+        };
+        let number = match self.free.pop() {
+            Some(number) => number,
+            None => self.lanes.len(),
+        };
+        match self.lanes.get_mut(number) {
+            Some(place) => *place = lane,
+            None => self.lanes.push(lane),
+        }
         self.numbers.insert(key, number);
         Ok(number)
+    }
+
+    /// Forgets the keys that have no batch and nothing that waits. The more there are left, the later it is tried
+    /// again, so that it costs little a key.
+    fn forget_idle(&mut self) {
+        let (lanes, free) = (&mut self.lanes, &mut self.free);
+        let forgotten_seq = &mut self.forgotten_seq;
+        self.numbers.retain(|_, number| {
+            let Some(lane) = lanes.get_mut(*number).filter(|lane| lane.is_idle()) else {
+                return true;
+            };
+            *forgotten_seq = lane.last_seq.max(*forgotten_seq);
+            *lane = Lane::default();
+            free.push(*number);
+            false
+        });
+        self.forget_at = LANES_KEPT.max(2 * self.numbers.len());
+    }
+
+    /// Keys that have a lane.
+    pub(super) fn keys(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// Lanes with a batch.
+    pub(super) fn open_count(&self) -> usize {
+        self.lanes
+            .iter()
+            .filter(|lane| lane.batch.is_some())
+            .count()
+    }
+
+    /// Of the lanes with a batch that are not part of a group, that which was used longest ago.
+    pub(super) fn least_used(&self) -> Option<usize> {
+        self.lanes
+            .iter()
+            .enumerate()
+            .filter(|(_, lane)| lane.batch.is_some() && !lane.busy)
+            .min_by_key(|(_, lane)| lane.used)
+            .map(|(number, _)| number)
     }
 
     pub(super) fn get(&self, number: usize) -> Option<&Lane> {
@@ -76,6 +150,11 @@ impl Lanes {
 }
 
 impl Lane {
+    /// Whether nothing is lost where it is forgotten but its `last_seq`.
+    fn is_idle(&self) -> bool {
+        self.batch.is_none() && self.pending.is_empty() && !self.busy && !self.listed
+    }
+
     /// Age of the batch's first item.
     pub(super) fn age(&self, boot: Duration) -> Duration {
         let (age, since) = self.aged;

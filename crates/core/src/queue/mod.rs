@@ -6,6 +6,7 @@
 //! Sealing and making files ahead ([`keep`]) and delivery ([`delivery`]) follow the same pattern: take a job under
 //! the lock, do its I/O without, report the result.
 
+mod awaited;
 mod begin;
 pub mod commit;
 mod complete;
@@ -17,10 +18,12 @@ pub mod keep;
 mod lanes;
 mod pending;
 mod plan;
+pub mod recall;
 mod slots;
 pub mod state;
 
+pub use awaited::WAITING_MAX;
 pub use commit::{Commit, Led};
 pub use delivery::FinishError;
 pub use incoming::{Ack, Answer, Begun, Failure, Incoming, Refusal};
-pub use state::{Counters, OpenView, Queue, QueueOptions};
+pub use state::{Counters, OPEN_BATCHES_MAX, OpenView, Queue, QueueOptions};

@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use batchd_frame::planted::{Planted, is_planted};
-use batchd_frame::{BatchId, FileHeader, Key};
+use batchd_frame::{BatchId, FileHeader, Key, SealReason};
 
-use super::due::due;
+use super::due::{close_lane, due};
 use super::group::{FileWrite, Group, NoFile, Start};
 use super::incoming::Ack;
-use super::lanes::Lanes;
 use super::pending::{TakenFrame, complete_headers};
 use super::slots::Slots;
 use super::state::{Closing, Queue, release_frame};
@@ -20,6 +19,16 @@ use crate::spool::layout::OpenName;
 use crate::spool::open::OpenBatch;
 use crate::spool::writer::Tail;
 
+/// So many batches are closed for one group to make room for new ones: each waits with a descriptor for its seal.
+const CLOSED_MAX: usize = 32;
+
+/// How many batches may be open, and are.
+struct Room {
+    open: usize,
+    max: usize,
+    closed: usize,
+}
+
 impl<T> Queue<T> {
     /// Plans the next group, if there is something to write or sync and none is under way.
     pub fn plan(&mut self) -> Option<Group> {
@@ -28,20 +37,28 @@ impl<T> Queue<T> {
         }
         let boot = self.env.clock.boot();
         let mut writes = Vec::new();
+        let mut room = Room {
+            open: self.lanes.open_count(),
+            max: self.options.open_batches_max.max(1),
+            closed: 0,
+        };
         for _ in 0..self.dirty.len() {
             let Some(number) = self.dirty.pop_front() else {
                 break;
             };
-            writes.extend(self.plan_lane(number));
-            let more = |lanes: &Lanes| {
-                lanes
-                    .get(number)
-                    .is_some_and(|lane| !lane.pending.is_empty())
-            };
-            if more(&self.lanes) && is_planted(Planted::GroupSpansBatches) {
-                self.plan_beyond(number, &mut writes);
+            if let Some(lane) = self.lanes.get_mut(number) {
+                lane.listed = false;
             }
-            if more(&self.lanes) {
+            if self.make_room(number, &mut room) {
+                writes.extend(self.plan_lane(number));
+                if self.has_more(number) && is_planted(Planted::GroupSpansBatches) {
+                    self.plan_beyond(number, &mut writes);
+                }
+            }
+            if self.has_more(number)
+                && let Some(lane) = self.lanes.get_mut(number)
+            {
+                lane.listed = true;
                 self.dirty.push_back(number);
             }
         }
@@ -61,6 +78,35 @@ impl<T> Queue<T> {
             open_dir: self.layout.open(),
             barriers,
         })
+    }
+
+    fn has_more(&self, number: usize) -> bool {
+        let lane = self.lanes.get(number);
+        lane.is_some_and(|lane| !lane.pending.is_empty())
+    }
+
+    /// Sees to it that the lane may have a batch open. Past the bound, the batch that was used longest ago is closed;
+    /// where that is too much for one group, the lane has to wait for the next.
+    fn make_room(&mut self, number: usize, room: &mut Room) -> bool {
+        let has_batch = self
+            .lanes
+            .get(number)
+            .is_some_and(|lane| lane.batch.is_some());
+        if has_batch || !self.has_more(number) {
+            return true;
+        }
+        if room.open >= room.max {
+            let oldest = self.lanes.least_used().filter(|_| room.closed < CLOSED_MAX);
+            let Some(lane) = oldest.and_then(|number| self.lanes.get_mut(number)) else {
+                return false;
+            };
+            close_lane(lane, SealReason::OpenBatches, false, &mut self.closing);
+            self.keep_due = true;
+            room.closed += 1;
+            room.open -= 1;
+        }
+        room.open += 1;
+        true
     }
 
     /// The planted bug: the group goes on into the next batch, whose file nobody syncs.
@@ -120,8 +166,11 @@ impl<T> Queue<T> {
                 .flags
                 .contains(batchd_frame::FrameFlags::LAST_PART)
         });
-        let sync = is_cut || taken.frames.iter().any(|frame| frame.ack == Ack::Synced);
+        let sync = is_cut || taken.frames.iter().any(|frame| frame.ack >= Ack::Synced);
         let more = !lane.pending.is_empty();
+        lane.busy = true;
+        self.writes_planned += 1;
+        lane.used = self.writes_planned;
         count_taken(&mut self.slots, &taken.frames, more);
         Some(FileWrite {
             lane: number,

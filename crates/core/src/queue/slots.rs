@@ -9,8 +9,8 @@ use super::incoming::{Ack, Failure};
 pub(super) struct Slot<T> {
     /// Who is answered.
     pub ticket: Option<T>,
-    /// Who repeated it meanwhile, and is answered too.
-    pub repeats: Vec<T>,
+    /// Who repeated it meanwhile, and is answered too, with what each waits for.
+    pub repeats: Vec<(T, Ack)>,
     /// Its id.
     pub id: Option<SubmissionId>,
     /// What it waits for.
@@ -19,12 +19,34 @@ pub(super) struct Slot<T> {
     pub frames_left: u32,
     /// Set when a part of it failed: the rest is not written.
     pub failed: Option<Failure>,
+    /// What became of a part of it, where that is not delivered.
+    pub fate: Option<Failure>,
+    /// Batches with frames of it that have not ended, where somebody waits for the sink.
+    pub awaited: u32,
+    /// All of it is synced; it waits for the sink alone.
+    pub durable: bool,
 }
 
 impl<T> Slot<T> {
+    /// Of a submission with one frame to come.
+    pub(super) fn new(ticket: Option<T>, id: Option<SubmissionId>, ack: Ack) -> Self {
+        Self {
+            ticket,
+            repeats: Vec::new(),
+            id,
+            ack,
+            frames_left: 1,
+            failed: None,
+            fate: None,
+            awaited: 0,
+            durable: false,
+        }
+    }
+
     /// All who are answered.
     pub(super) fn into_tickets(self) -> impl Iterator<Item = T> {
-        self.ticket.into_iter().chain(self.repeats)
+        let repeats = self.repeats.into_iter().map(|(ticket, _)| ticket);
+        self.ticket.into_iter().chain(repeats)
     }
 }
 
@@ -68,6 +90,15 @@ impl<T> Slots<T> {
         let slot = self.slots.get_mut(number as usize)?.take()?;
         self.free.push(number);
         Some(slot)
+    }
+
+    /// Numbers of those that wait for the sink alone.
+    pub(super) fn durable(&self) -> Vec<u32> {
+        let slots = self.slots.iter().zip(0..);
+        slots
+            .filter(|(slot, _)| slot.as_ref().is_some_and(|slot| slot.durable))
+            .map(|(_, number)| number)
+            .collect()
     }
 
     /// Takes all of them.

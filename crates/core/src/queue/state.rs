@@ -9,15 +9,18 @@ use std::time::Duration;
 
 use batchd_frame::{BatchId, FileHeader, QueueName, SealReason, SubmissionId};
 
+use super::awaited::Awaited;
+use super::incoming::Answer;
 use super::keep::Spare;
 use super::lanes::Lanes;
+use super::recall::Recall;
 use super::slots::Slots;
 use crate::env::Env;
 use crate::policy::{Fill, Policy};
-use crate::spool::kept::KeptSubmissions;
-use crate::spool::layout::QueueLayout;
+use crate::spool::kept::{EndedBadly, KeptSubmissions};
+use crate::spool::layout::{QueueLayout, ReadyBatch};
 use crate::spool::open::OpenBatch;
-use crate::spool::recovery::{ReadyBatch, Recovered};
+use crate::spool::recovery::{Recollection, Recovered};
 
 /// What is `written` is synced after this.
 pub const WRITTEN_SYNC_AFTER: Duration = Duration::from_millis(500);
@@ -33,7 +36,14 @@ pub struct QueueOptions {
     pub spool_bytes: Arc<AtomicU64>,
     /// What they may come to.
     pub spool_bytes_max: u64,
+    /// Most batches open at a time; past it, that which was used longest ago is closed.
+    pub open_batches_max: usize,
+    /// Whether its batches are delivered.
+    pub has_sink: bool,
 }
+
+/// Most batches of a queue that are open, where nobody says.
+pub const OPEN_BATCHES_MAX: usize = 1024;
 
 /// What happened since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -81,11 +91,21 @@ pub struct Queue<T> {
     pub(super) lanes: Lanes,
     /// Lanes with frames pending, in order of arrival.
     pub(super) dirty: VecDeque<usize>,
+    /// Writes of lanes planned so far: the order in which batches were used.
+    pub(super) writes_planned: u64,
     pub(super) slots: Slots<T>,
     /// Submissions under way, by id: a repeat waits with the first.
     pub(super) under_way: HashMap<SubmissionId, u32>,
     pub(super) barriers: Vec<u32>,
     pub(super) kept: KeptSubmissions,
+    /// Submissions that are kept and were not delivered, or not whole.
+    pub(super) ended_badly: EndedBadly,
+    /// Set until it is known which submissions the sealed batches of the last run hold.
+    pub(super) recall: Option<Recall>,
+    /// Who waits for the sink.
+    pub(super) awaited: Awaited,
+    /// Answers for those whose batches ended, until they are taken.
+    pub(super) outbox: Vec<(T, Answer)>,
     pub(super) next_seq: u64,
     pub(super) newest_millis: u64,
     pub(super) spares: VecDeque<Spare>,
@@ -118,17 +138,22 @@ pub struct Queue<T> {
 impl<T> Queue<T> {
     /// Puts a queue together from what was recovered.
     #[must_use]
-    pub fn new(env: Env, layout: QueueLayout, options: QueueOptions, recovered: Found) -> Self {
+    pub fn new(env: Env, layout: QueueLayout, options: QueueOptions, mut recovered: Found) -> Self {
         let mut queue = Self {
             options,
             env,
             layout,
             lanes: Lanes::default(),
             dirty: VecDeque::new(),
+            writes_planned: 0,
             slots: Slots::default(),
             under_way: HashMap::new(),
             barriers: Vec::new(),
-            kept: recovered.kept,
+            kept: recovered.recollection.known(),
+            ended_badly: std::mem::take(&mut recovered.recollection.ended_badly),
+            recall: Some(Recall::new(recovered.recollection)),
+            awaited: Awaited::default(),
+            outbox: Vec::new(),
             next_seq: recovered.next_seq,
             newest_millis: recovered.newest_micros / 1000,
             spares: VecDeque::new(),
@@ -248,6 +273,12 @@ impl<T> Queue<T> {
         views
     }
 
+    /// Keys that are remembered: those with a batch or frames that wait, and some of late.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        self.lanes.keys()
+    }
+
     /// Batches that wait for delivery, in order of seq.
     pub fn ready(&self) -> impl Iterator<Item = &ReadyBatch> {
         self.ready.values()
@@ -292,7 +323,7 @@ pub struct Found {
     /// As there.
     pub next_seq: u64,
     /// As there.
-    pub kept: KeptSubmissions,
+    pub recollection: Recollection,
     /// As there.
     pub newest_micros: u64,
 }
@@ -307,7 +338,7 @@ impl Recovered {
             dead,
             ledger,
             next_seq,
-            kept,
+            recollection,
             newest_micros,
         } = self;
         (
@@ -316,7 +347,7 @@ impl Recovered {
                 ready,
                 dead,
                 next_seq,
-                kept,
+                recollection,
                 newest_micros,
             },
             ledger,

@@ -133,7 +133,55 @@ impl KeptSubmissions {
     }
 }
 
+/// Submissions that were kept and ended otherwise than delivered, whole or in part.
+#[derive(Debug, Default)]
+pub struct EndedBadly(KeptSubmissions);
+
+impl EndedBadly {
+    /// Enters what such a batch held.
+    pub fn enter(&mut self, records: &[ProducerRecord]) {
+        for record in records {
+            let sequences = self.0.hear(record.producer);
+            for (start, end) in &record.whole {
+                sequences.add_whole(*start, *end);
+            }
+            for part in &record.parts {
+                sequences.add_whole(part.sequence, part.sequence);
+            }
+        }
+    }
+
+    /// Whether a submission is among them.
+    #[must_use]
+    pub fn contains(&self, id: SubmissionId) -> bool {
+        self.0.look_up(id) == Known::Whole
+    }
+}
+
 impl KeptSubmissions {
+    /// Adds what was kept later.
+    pub fn absorb(&mut self, later: Self) {
+        let mut later: Vec<_> = later.producers.into_iter().collect();
+        later.sort_by_key(|(_, sequences)| sequences.heard);
+        for (producer, new) in later {
+            let sequences = self.hear(producer);
+            for (start, end) in new.whole {
+                sequences.add_whole(start, end);
+            }
+            for (sequence, items) in new.partly {
+                sequences.add_part(&KeptPart {
+                    sequence,
+                    first: 0,
+                    count: items,
+                    last: false,
+                });
+            }
+        }
+        for sequences in self.producers.values_mut() {
+            sequences.forget_parts_of_whole();
+        }
+    }
+
     fn hear(&mut self, producer: ProducerId) -> &mut Sequences {
         if self.producers.len() >= PRODUCERS_MAX && !self.producers.contains_key(&producer) {
             self.forget_half();
@@ -155,6 +203,15 @@ impl KeptSubmissions {
 }
 
 impl Sequences {
+    /// What is whole was once in parts, perhaps.
+    fn forget_parts_of_whole(&mut self) {
+        let whole = &self.whole;
+        self.partly.retain(|sequence, _| {
+            let before = whole.range(..=*sequence).next_back();
+            before.is_none_or(|(_, end)| end < sequence)
+        });
+    }
+
     fn add_part(&mut self, part: &KeptPart) {
         let kept = self.partly.get(&part.sequence).copied().unwrap_or(0);
         // A part that does not continue what is kept is behind a gap, and counts for nothing.

@@ -101,6 +101,16 @@ impl QueueLayout {
     pub fn ledger_previous(&self) -> PathBuf {
         self.dir.join("ledger.1")
     }
+    /// The file of a sealed batch.
+    #[must_use]
+    pub fn sealed(&self, batch: &ReadyBatch) -> PathBuf {
+        let ReadyBatch { name, place } = batch;
+        match place {
+            Place::Ready => self.ready().join(name.to_string()),
+            Place::Dead => self.dead().join(name.to_string()),
+            Place::Open => self.open().join(name.open_name().to_string()),
+        }
+    }
     /// The record of a batch that is delivered in parts.
     #[must_use]
     pub fn progress(&self, id: BatchId) -> PathBuf {
@@ -176,7 +186,36 @@ pub struct ReadyName {
     pub id: BatchId,
 }
 
+/// Where a sealed batch lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// In `ready/`, under its own name.
+    Ready,
+    /// In `dead/`, under its own name.
+    Dead,
+    /// Still in `open/`, under the name it had while it was filled: it could not be renamed.
+    Open,
+}
+
+/// A sealed batch. All that is held of one in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadyBatch {
+    /// What its name tells.
+    pub name: ReadyName,
+    /// Where it is.
+    pub place: Place,
+}
+
 impl ReadyName {
+    /// Its name while it was filled.
+    #[must_use]
+    pub fn open_name(&self) -> OpenName {
+        OpenName {
+            seq: self.seq,
+            id: self.id,
+        }
+    }
+
     /// What orders batches: the seq, and the id where two have the same.
     #[must_use]
     pub fn key(&self) -> (u64, BatchId) {

@@ -13,5 +13,5 @@ pub mod root;
 pub mod sealed;
 pub mod writer;
 
-pub use layout::{Layout, OpenName, QueueLayout, ReadyName};
+pub use layout::{Layout, OpenName, Place, QueueLayout, ReadyBatch, ReadyName};
 pub use root::{LockedSpool, SpoolError};

@@ -153,6 +153,16 @@ impl Book {
         submission.acked = submission.acked.max(Some(ack));
     }
 
+    /// Whether the sink was given all of a submission.
+    #[must_use]
+    pub fn was_delivered(&self, number: usize) -> bool {
+        let given = |item: &Vec<u8>| {
+            let mut sink = self.sink.iter().filter(|batch| !batch.dead);
+            sink.any(|batch| batch.items.contains(item))
+        };
+        self.submissions[number].items.iter().all(given)
+    }
+
     /// Notes a delivery; returns its place, for [`record`](Self::record).
     pub fn deliver(&mut self, batch: BatchId, items: Vec<Vec<u8>>) -> usize {
         self.sink.push(Delivered {

@@ -8,9 +8,11 @@ use batchd_core::env::sim::{EIO, ENOSPC, Fault, Image, OpKind, SimClock, SimDisk
 use batchd_core::frame::checksum::crc32c;
 use batchd_core::frame::{BatchId, BodyLimits, BodyView, QueueName, SealReason};
 use batchd_core::policy::Policy;
-use batchd_core::queue::{Ack, Answer, Begun, Commit, FinishError, Incoming, Led, QueueOptions};
+use batchd_core::queue::{
+    Ack, Answer, Begun, Commit, FinishError, Incoming, Led, OPEN_BATCHES_MAX, QueueOptions,
+};
+use batchd_core::spool::ReadyBatch;
 use batchd_core::spool::ledger::Outcome;
-use batchd_core::spool::recovery::ReadyBatch;
 use batchd_core::spool::sealed::{Inspection, SealedFile};
 use batchd_core::spool::{Layout, LockedSpool};
 
@@ -40,6 +42,12 @@ pub struct World {
     pub book: Book,
     /// What the spool may hold, in bytes.
     pub spool_bytes_max: u64,
+    /// How many batches may be open.
+    pub open_batches_max: usize,
+    /// Whether batches are delivered.
+    pub has_sink: bool,
+    /// Whether a start reads at once whose submissions its batches hold.
+    pub recalls: bool,
     /// The queue, while the process lives.
     pub commit: Option<Commit<usize>>,
     /// Every start has other random bytes.
@@ -81,6 +89,9 @@ impl World {
             policy,
             book,
             spool_bytes_max: u64::MAX,
+            open_batches_max: OPEN_BATCHES_MAX,
+            has_sink: true,
+            recalls: true,
             commit: None,
             starts,
             out: String::new(),
@@ -98,8 +109,12 @@ impl World {
             policy: self.policy.clone(),
             spool_bytes: Arc::new(AtomicU64::new(0)),
             spool_bytes_max: self.spool_bytes_max,
+            open_batches_max: self.open_batches_max,
+            has_sink: self.has_sink,
         };
-        self.commit = Some(Commit::open(&spool, options).map_err(dead)?);
+        let commit = Commit::open(&spool, options).map_err(dead)?;
+        while self.recalls && commit.recall(3) {}
+        self.commit = Some(commit);
         Ok(())
     }
 
@@ -132,6 +147,7 @@ impl World {
             }
             ["repeat", submission, rest @ ..] => self.begin(number(submission), ack(rest)),
             ["lead"] => self.lead()?,
+            ["group"] => self.one_group()?,
             ["keep"] => {
                 let kept = self.commit().keep().map_err(dead)?;
                 if kept.commit_due {
@@ -158,7 +174,29 @@ impl World {
                         Ok(()) | Err(FinishError::Retry(_)) => {}
                         Err(error) => return Err(dead(error)),
                     }
+                    self.take_answers();
                 }
+            }
+            ["drop"] => {
+                if let Some(batch) = self.commit().next_ready() {
+                    let (inspection, items) = self.read(&batch)?;
+                    let finished = self.commit().finish(&batch, Outcome::Dropped, &inspection);
+                    finished.map_err(dead)?;
+                    self.book.set_aside(batch.name.id, items);
+                    self.take_answers();
+                }
+            }
+            ["recall"] => {
+                let more = self.commit().recall(1);
+                self.say(if more {
+                    "there is more to recall"
+                } else {
+                    "all is recalled"
+                });
+            }
+            ["release"] => {
+                self.commit().lock().release_waiting();
+                self.take_answers();
             }
             ["wait", ms] => self.clock.advance(Duration::from_millis(number(ms) as u64)),
             ["stop"] => {
@@ -230,11 +268,13 @@ impl World {
             body_crc: crc32c(&body),
             view: BodyView::parse(&body, count, BodyLimits::NONE).unwrap(),
             ack,
+            repeat: submission.begun > 1,
             end_of_batch: submission.end,
             received_at: batchd_core::env::Clock::wall_micros(&self.clock),
         };
         match self.commit().begin(&incoming, number) {
             Ok(Begun::Waiting) => {}
+            Ok(Begun::Durable) => self.say(&format!("{number} waits for the sink")),
             Ok(Begun::Known) => {
                 self.say(&format!("{number} known"));
                 self.book.ack(number, ack);
@@ -243,20 +283,54 @@ impl World {
         }
     }
 
+    /// Writes one group and no more, as where another thread comes between.
+    fn one_group(&mut self) -> Result<(), Dead> {
+        let mut answers = Vec::new();
+        let group = self.commit().lock().plan();
+        if let Some(mut group) = group {
+            let result = group.run(self.commit().env());
+            let mut queue = self.commit().lock();
+            queue.complete(group, &result, &mut answers);
+        }
+        for (number, answer) in answers {
+            self.note_answer(number, answer);
+        }
+        Ok(())
+    }
+
     /// Leads the commit until nothing is left.
     pub fn lead(&mut self) -> Result<(), Dead> {
         loop {
             let mut answers = Vec::new();
             let led = self.commit().lead(&mut answers);
             for (number, answer) in answers {
-                self.say(&format!("{number} {answer:?}"));
-                if let Answer::Kept(ack) | Answer::KeptBefore(ack) = answer {
-                    self.book.ack(number, ack);
-                }
+                self.note_answer(number, answer);
             }
             if led.map_err(dead)? == Led::Idle {
                 return Ok(());
             }
+        }
+    }
+
+    fn note_answer(&mut self, number: usize, answer: Answer) {
+        self.say(&format!("{number} {answer:?}"));
+        match answer {
+            Answer::Kept(ack) | Answer::KeptBefore(ack) => {
+                assert!(
+                    ack < Ack::Delivered || self.book.was_delivered(number),
+                    "{number} is not delivered"
+                );
+                self.book.ack(number, ack);
+            }
+            Answer::Durable => self.book.ack(number, Ack::Synced),
+            Answer::Failed(_) => {}
+        }
+    }
+
+    /// Takes the answers of those that waited for the sink.
+    fn take_answers(&mut self) {
+        for (number, answer) in self.commit().take_answers() {
+            self.note_answer(number, answer);
         }
     }
 
@@ -279,7 +353,10 @@ impl World {
                 Some(_) => Outcome::DeliveredDamaged,
             };
             match self.commit().finish(&batch, outcome, &inspection) {
-                Ok(()) => self.book.record(place),
+                Ok(()) => {
+                    self.book.record(place);
+                    self.take_answers();
+                }
                 Err(FinishError::Retry(error)) => {
                     self.say(&format!("not recorded: {}", error.operation));
                     return Ok(false);
@@ -334,11 +411,12 @@ impl World {
             all.push(("open", view.header.seq, view.header.id, items));
         }
         for (place, batches) in [
-            ("ready", queue.ready().cloned().collect::<Vec<_>>()),
-            ("dead", queue.dead().cloned().collect()),
+            ("ready", queue.ready().copied().collect::<Vec<_>>()),
+            ("dead", queue.dead().copied().collect()),
         ] {
             for batch in batches {
-                let file = SealedFile::open(self.commit().env(), &batch.path, batch.name.id);
+                let path = self.commit().layout().sealed(&batch);
+                let file = SealedFile::open(self.commit().env(), &path, batch.name.id);
                 let (_, items) = read_items(&file.map_err(dead)?)?;
                 all.push((place, batch.name.seq, batch.name.id, items));
             }
@@ -405,7 +483,9 @@ fn names(items: &[Vec<u8>]) -> String {
 }
 
 fn ack(words: &[&str]) -> Ack {
-    if words.contains(&"none") {
+    if words.contains(&"delivered") {
+        Ack::Delivered
+    } else if words.contains(&"none") {
         Ack::None
     } else if words.contains(&"written") {
         Ack::Written

@@ -11,4 +11,4 @@ mod recover;
 pub mod table;
 
 pub use act::OpenBatch;
-pub use recover::{ReadyBatch, Recovered, created_micros, recover};
+pub use recover::{Recollection, Recovered, created_micros, recover};

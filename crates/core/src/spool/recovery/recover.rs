@@ -1,7 +1,6 @@
 //! Puts a queue together from what lies in its directory.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use batchd_frame::{BatchId, Key, ProducerRecord, QueueName};
@@ -11,25 +10,26 @@ use super::facts::{Examined, Name, examine};
 use super::table::{Decision, Frames, Original, decide};
 use crate::env::{DirEntry, Env, File};
 use crate::error::{At, FsError};
-use crate::spool::kept::KeptSubmissions;
-use crate::spool::layout::{OpenName, QueueLayout, ReadyName, is_temporary, parse_progress};
-use crate::spool::ledger::{Ledger, Outcome};
+use crate::spool::kept::EndedBadly;
+use crate::spool::layout::{
+    OpenName, Place, QueueLayout, ReadyBatch, ReadyName, is_temporary, parse_progress,
+};
+use crate::spool::ledger::{Ledger, LedgerLine, Outcome};
 use crate::spool::quarantine::Quarantine;
 use crate::spool::root::LockedSpool;
-use crate::spool::sealed::SealedFile;
 
 /// How far back submissions are remembered, in microseconds.
 const PRODUCER_WINDOW_MICROS: u64 = 3_600_000_000;
-/// After so many seals that are older than that, none before them is read.
-const TOO_OLD_SEALS_MAX: usize = 64;
 
-/// A sealed batch that waits for delivery.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReadyBatch {
-    /// What its name tells.
-    pub name: ReadyName,
-    /// Its file.
-    pub path: PathBuf,
+/// Which submissions a queue holds, as far as that is known before the seals of its batches are read.
+#[derive(Debug, Default)]
+pub struct Recollection {
+    /// What finished and open batches hold, with their seqs.
+    pub held: Vec<(u64, Vec<ProducerRecord>)>,
+    /// Those that ended otherwise than delivered.
+    pub ended_badly: EndedBadly,
+    /// Batches sealed before this are of no interest any more, unix time in microseconds.
+    pub oldest: u64,
 }
 
 /// What came out of a queue's directory.
@@ -46,7 +46,7 @@ pub struct Recovered {
     /// A seq that was never used.
     pub next_seq: u64,
     /// The submissions that are known.
-    pub kept: KeptSubmissions,
+    pub recollection: Recollection,
     /// The newest time met, in microseconds: wall clocks behind it are not believed.
     pub newest_micros: u64,
 }
@@ -73,14 +73,19 @@ pub fn recover(spool: &LockedSpool, queue: &QueueName) -> Result<Recovered, FsEr
         parked: Vec::new(),
     };
     let ledger = work.read_ledger()?;
-    let mut dead = work.list_sealed(&layout.dead(), &HashMap::new())?;
-    let dead_ids: HashMap<BatchId, PathBuf> =
-        dead.iter().map(|b| (b.name.id, b.path.clone())).collect();
-    let mut ready = work.list_sealed(&layout.ready(), &dead_ids)?;
+    let mut dead = work.list_sealed(Place::Dead, &HashMap::new())?;
+    let dead_ids: HashMap<BatchId, PathBuf> = dead
+        .iter()
+        .map(|batch| (batch.name.id, layout.sealed(batch)))
+        .collect();
+    let mut ready = work.list_sealed(Place::Ready, &dead_ids)?;
+    // Of those that lie in `open/` too, and no others: there may be a great many.
+    let open_ids = work.open_ids()?;
     let elsewhere: HashMap<BatchId, PathBuf> = ready
         .iter()
         .chain(&dead)
-        .map(|b| (b.name.id, b.path.clone()))
+        .filter(|batch| open_ids.contains(&batch.name.id))
+        .map(|batch| (batch.name.id, layout.sealed(batch)))
         .collect();
     let Taken {
         open,
@@ -91,15 +96,16 @@ pub fn recover(spool: &LockedSpool, queue: &QueueName) -> Result<Recovered, FsEr
     ready.sort_by_key(|batch| batch.name.seq);
     dead.extend(set_aside);
     dead.sort_by_key(|batch| batch.name.seq);
-    let kept = work.kept_submissions(&ready, &dead, &open);
+    let (next_seq, newest_micros) = (work.next_seq, work.newest_micros);
+    let recollection = work.kept_submissions(&open);
     Ok(Recovered {
         open,
         ready,
         dead,
         ledger,
-        next_seq: work.next_seq,
-        kept,
-        newest_micros: work.newest_micros,
+        next_seq,
+        recollection,
+        newest_micros,
     })
 }
 
@@ -113,8 +119,8 @@ struct Work<'a> {
     finished: HashMap<BatchId, Outcome>,
     next_seq: u64,
     newest_micros: u64,
-    /// What finished batches held, with their seq and when that was recorded.
-    ledger_kept: Vec<(u64, u64, Vec<ProducerRecord>)>,
+    /// What finished batches held: when that was recorded, how they ended, and their seq.
+    ledger_kept: Vec<(u64, Outcome, u64, Vec<ProducerRecord>)>,
     /// What open batches hold that cannot be recovered now.
     parked: Vec<(u64, Vec<ProducerRecord>)>,
 }
@@ -139,7 +145,10 @@ impl Work<'_> {
             self.newest_micros = self.newest_micros.max(line.at);
             self.finished.insert(line.id, line.outcome);
             if !line.producers.is_empty() {
-                self.ledger_kept.push((line.seq, line.at, line.producers));
+                let LedgerLine {
+                    at, outcome, seq, ..
+                } = line;
+                self.ledger_kept.push((at, outcome, seq, line.producers));
             }
         })
     }
@@ -148,13 +157,18 @@ impl Work<'_> {
     /// crash came between the record and the unlink.
     fn list_sealed(
         &mut self,
-        dir: &Path,
+        place: Place,
         set_aside: &HashMap<BatchId, PathBuf>,
     ) -> Result<Vec<ReadyBatch>, FsError> {
-        let is_ready = *dir == self.layout.ready();
-        let mut found: BTreeMap<BatchId, ReadyBatch> = BTreeMap::new();
+        let is_ready = place == Place::Ready;
+        let dir = if is_ready {
+            self.layout.ready()
+        } else {
+            self.layout.dead()
+        };
+        let mut found: HashMap<BatchId, ReadyName> = HashMap::new();
         let mut progress = Vec::new();
-        for DirEntry { name, is_dir } in self.env.fs.read_dir(dir).at("list", dir)? {
+        for DirEntry { name, is_dir } in self.env.fs.read_dir(&dir).at("list", &dir)? {
             let path = dir.join(&name);
             if is_dir {
                 self.set_aside(&path, "a directory where batches are");
@@ -188,7 +202,7 @@ impl Work<'_> {
             } else if set_aside.contains_key(&parsed.id) || found.contains_key(&parsed.id) {
                 self.set_aside(&path, "the same batch exists twice");
             } else {
-                found.insert(parsed.id, ReadyBatch { name: parsed, path });
+                found.insert(parsed.id, parsed);
             }
         }
         for (id, path) in progress {
@@ -196,9 +210,22 @@ impl Work<'_> {
                 self.remove(&path);
             }
         }
-        let mut batches: Vec<_> = found.into_values().collect();
-        batches.sort_by_key(|batch| batch.name.seq);
+        let mut batches: Vec<_> = found
+            .into_values()
+            .map(|name| ReadyBatch { name, place })
+            .collect();
+        batches.sort_by_key(|batch| batch.name.key());
         Ok(batches)
+    }
+
+    /// The batches whose files lie in `open/`.
+    fn open_ids(&self) -> Result<HashSet<BatchId>, FsError> {
+        let dir = self.layout.open();
+        let entries = self.env.fs.read_dir(&dir).at("list", &dir)?;
+        let named = entries
+            .iter()
+            .filter_map(|entry| entry.name.parse::<OpenName>().ok());
+        Ok(named.map(|name| name.id).collect())
     }
 
     /// Goes through `open/`: batches to fill further, those that were sealed, and those set aside.
@@ -404,18 +431,22 @@ impl Work<'_> {
                 self.layout.ready()
             };
             let path = dir.join(name.to_string());
-            let path = match self.env.fs.rename(&batch.path, &path) {
-                Ok(()) => path,
+            let place = match self.env.fs.rename(&batch.path, &path) {
+                Ok(()) if is_dead => Place::Dead,
+                Ok(()) => Place::Ready,
                 Err(error) => {
-                    // Sealed and durable where it is, so that it can go out from there.
+                    // Sealed and durable where it is, so that it can go out from there, if that is its name.
                     tracing::warn!(
                         queue = %self.queue, path = %batch.path.display(), %error,
-                        "a sealed batch cannot be renamed now; it is delivered from open/"
+                        "a sealed batch cannot be renamed now; it stays in open/"
                     );
-                    batch.path
+                    if batch.path != self.layout.open().join(name.open_name().to_string()) {
+                        continue;
+                    }
+                    Place::Open
                 }
             };
-            if is_dead { &mut dead } else { &mut ready }.push(ReadyBatch { name, path });
+            if is_dead { &mut dead } else { &mut ready }.push(ReadyBatch { name, place });
         }
         for dir in [self.layout.ready(), self.layout.dead(), self.layout.open()] {
             self.env.fs.sync_dir(&dir).at("sync", &dir)?;
@@ -423,48 +454,26 @@ impl Work<'_> {
         Ok((ready, dead))
     }
 
-    fn kept_submissions(
-        &self,
-        ready: &[ReadyBatch],
-        dead: &[ReadyBatch],
-        open: &[OpenBatch],
-    ) -> KeptSubmissions {
+    /// What is known of kept submissions without opening a sealed batch.
+    fn kept_submissions(self, open: &[OpenBatch]) -> Recollection {
         let oldest = self.newest_micros.saturating_sub(PRODUCER_WINDOW_MICROS);
-        let recorded = self.ledger_kept.iter().filter(|(_, at, _)| *at >= oldest);
-        let mut held: Vec<(u64, Vec<ProducerRecord>)> = recorded
-            .map(|(seq, _, records)| (*seq, records.clone()))
-            .collect();
-        held.extend(self.parked.iter().cloned());
-        held.extend(
-            open.iter()
-                .map(|batch| (batch.header.seq, batch.contents.records())),
-        );
-        let mut sealed: Vec<_> = ready.iter().chain(dead).collect();
-        sealed.sort_by_key(|batch| Reverse(batch.name.seq));
-        // An id is as old as its file, which may have been made long before its batch was filled.
-        let mut too_old = 0;
-        for batch in sealed {
-            let seal = SealedFile::open(self.env, &batch.path, batch.name.id)
-                .ok()
-                .and_then(|file| file.read_seal());
-            match seal {
-                Some(seal) if seal.sealed_at >= oldest => {
-                    held.push((batch.name.seq, seal.producers));
+        let mut ended_badly = EndedBadly::default();
+        let mut held = self.parked;
+        for (line_at, outcome, seq, records) in self.ledger_kept {
+            if line_at >= oldest {
+                if outcome != Outcome::Delivered {
+                    ended_badly.enter(&records);
                 }
-                Some(_) => too_old += 1,
-                None => {}
-            }
-            if too_old >= TOO_OLD_SEALS_MAX {
-                break;
+                held.push((seq, records));
             }
         }
-        // In order of seq, so that the parts of a submission meet, whatever became of each.
-        held.sort_by_key(|(seq, _)| *seq);
-        let mut kept = KeptSubmissions::default();
-        for (_, records) in &held {
-            kept.enter(records);
+        let open = open.iter();
+        held.extend(open.map(|batch| (batch.header.seq, batch.contents.records())));
+        Recollection {
+            held,
+            ended_badly,
+            oldest,
         }
-        kept
     }
 
     fn same_bytes(&self, one: &Path, other: &Path) -> bool {

@@ -1,0 +1,138 @@
+//! After a start: which submissions lie in batches that were sealed before it.
+//!
+//! Their seals say it, and there may be a great many, so they are read while the queue works already. Until that is
+//! done, a submission that says it is a repeat has to wait, unless it is known; one that is new is taken.
+
+use batchd_frame::{BatchId, ProducerRecord};
+
+use super::commit::Commit;
+use super::state::Queue;
+use crate::spool::kept::KeptSubmissions;
+use crate::spool::layout::ReadyBatch;
+use crate::spool::recovery::Recollection;
+use crate::spool::sealed::SealedFile;
+
+/// After so many seals that are too old, none before them is read: a file may have been made long before its batch
+/// was sealed, so that seqs tell the order only roughly.
+const TOO_OLD_MAX: usize = 64;
+
+/// How far the reading has come.
+#[derive(Debug)]
+pub(super) struct Recall {
+    held: Vec<(u64, Vec<ProducerRecord>)>,
+    oldest: u64,
+    /// Batches from this one on are read: newest first.
+    read_from: Option<(u64, BatchId)>,
+    too_old: usize,
+}
+
+impl Recall {
+    pub(super) fn new(known: Recollection) -> Self {
+        Self {
+            held: known.held,
+            oldest: known.oldest,
+            read_from: None,
+            too_old: 0,
+        }
+    }
+
+    /// A batch ended, perhaps before its seal was read for this.
+    pub(super) fn note(&mut self, seq: u64, records: &[ProducerRecord]) {
+        if !records.is_empty() {
+            self.held.push((seq, records.to_vec()));
+        }
+    }
+}
+
+impl Recollection {
+    /// What is known so far, for look-ups.
+    pub(super) fn known(&mut self) -> KeptSubmissions {
+        in_order(&mut self.held)
+    }
+}
+
+/// In order of seq, so that the parts of a submission meet, whatever became of each.
+fn in_order(held: &mut [(u64, Vec<ProducerRecord>)]) -> KeptSubmissions {
+    held.sort_by_key(|(seq, _)| *seq);
+    let mut kept = KeptSubmissions::default();
+    for (_, records) in held {
+        kept.enter(records);
+    }
+    kept
+}
+
+impl<T: Clone> Commit<T> {
+    /// Reads up to `at_most` seals of batches that were there at the start, newest first. Returns whether there are
+    /// more to read. Blocks in reading; call it again and again, off the path to any acknowledgement.
+    pub fn recall(&self, at_most: usize) -> bool {
+        let Some(batches) = self.lock().to_recall(at_most) else {
+            return false;
+        };
+        let seals: Vec<_> = batches
+            .iter()
+            .map(|batch| {
+                let path = self.layout().sealed(batch);
+                let file = SealedFile::open(self.env(), &path, batch.name.id).ok();
+                (batch, file.and_then(|file| file.read_seal()))
+            })
+            .collect();
+        let mut queue = self.lock();
+        let queue = &mut *queue;
+        let Some(recall) = &mut queue.recall else {
+            return false;
+        };
+        for (batch, seal) in seals {
+            recall.read_from = Some(batch.name.key());
+            match seal {
+                Some(seal) if seal.sealed_at >= recall.oldest => {
+                    if queue.dead.contains_key(&batch.name.key()) {
+                        queue.ended_badly.enter(&seal.producers);
+                    }
+                    recall.note(batch.name.seq, &seal.producers);
+                }
+                Some(_) => recall.too_old += 1,
+                None => {}
+            }
+        }
+        if batches.len() < at_most || recall.too_old >= TOO_OLD_MAX {
+            queue.recalled();
+        }
+        queue.recall.is_some()
+    }
+
+    /// Whether it is known which submissions were kept before the start.
+    #[must_use]
+    pub fn has_recalled(&self) -> bool {
+        self.lock().recall.is_none()
+    }
+}
+
+impl<T> Queue<T> {
+    /// The next batches to read, newest first; nothing where all is read.
+    fn to_recall(&self, at_most: usize) -> Option<Vec<ReadyBatch>> {
+        let recall = self.recall.as_ref()?;
+        let below = recall
+            .read_from
+            .unwrap_or((u64::MAX, BatchId::from_bytes([0xff; 16])));
+        let mut ready = self.ready.range(..below).rev().peekable();
+        let mut dead = self.dead.range(..below).rev().peekable();
+        let next = || {
+            let newer = match (ready.peek(), dead.peek()) {
+                (Some((one, _)), Some((other, _))) if other > one => dead.next(),
+                (None, _) => dead.next(),
+                _ => ready.next(),
+            };
+            newer.map(|(_, batch)| *batch)
+        };
+        Some(std::iter::from_fn(next).take(at_most).collect())
+    }
+
+    /// All is read: what was kept since the start is added to it.
+    fn recalled(&mut self) {
+        if let Some(mut recall) = self.recall.take() {
+            let mut kept = in_order(&mut recall.held);
+            kept.absorb(std::mem::take(&mut self.kept));
+            self.kept = kept;
+        }
+    }
+}
