@@ -11,14 +11,55 @@ use tempfile::NamedTempFile;
 
 use crate::daemon::Daemon;
 use crate::poll::{LONG, wait_until};
+use crate::services::service;
 
 /// A strace that is attached; killed on drop, which lets the threads go.
 #[derive(Debug)]
 pub struct Tracer {
     child: Child,
+    /// What it recorded, where faults are injected.
+    calls: Option<NamedTempFile>,
 }
 
 impl Tracer {
+    /// Makes calls of the threads of that name fail, each as in `fdatasync:error=EIO:when=2`, for as long as the
+    /// tracer lives; only those on one file, where that is given. Nothing where strace is missing.
+    ///
+    /// # Panics
+    /// Where it cannot attach.
+    #[must_use]
+    pub fn inject(
+        daemon: &Daemon,
+        thread: &str,
+        faults: &[&str],
+        file: Option<&Path>,
+    ) -> Option<Self> {
+        let strace = service("strace")?;
+        let calls: Vec<_> = faults
+            .iter()
+            .filter_map(|fault| fault.split(':').next())
+            .collect();
+        let record = NamedTempFile::new().expect("a file");
+        let mut options = vec!["-o".to_owned(), record.path().display().to_string()];
+        if let Some(file) = file {
+            options.extend(["-P".to_owned(), file.display().to_string()]);
+        }
+        options.extend(["-e".to_owned(), format!("trace={}", calls.join(","))]);
+        for fault in faults {
+            options.extend(["-e".to_owned(), format!("inject={fault}")]);
+        }
+        let mut tracer = Self::attach(&strace, daemon, thread, &options);
+        tracer.calls = Some(record);
+        Some(tracer)
+    }
+
+    /// Whether a call was made to fail.
+    #[must_use]
+    pub fn has_injected(&self) -> bool {
+        let calls = self.calls.as_ref().map(fs::read).and_then(Result::ok);
+        String::from_utf8_lossy(&calls.unwrap_or_default()).contains("(INJECTED)")
+    }
+
     /// Attaches to the threads of that name, with options of strace, as soon as there is one.
     ///
     /// # Panics
@@ -41,7 +82,7 @@ impl Tracer {
             .stderr(said.reopen().expect("the file"))
             .spawn()
             .expect("start strace");
-        let tracer = Self { child };
+        let tracer = Self { child, calls: None };
         // It says so once the thread can take no step without it, which is later than the kernel does.
         wait_until("strace to attach", LONG, || {
             let said = fs::read_to_string(&said).unwrap_or_default();

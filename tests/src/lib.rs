@@ -11,6 +11,7 @@
 //! Helpers panic where something that is not under test fails, since there is no other caller than a test.
 
 mod attach;
+mod backlog;
 mod binaries;
 mod daemon;
 mod delivered;
@@ -24,6 +25,7 @@ pub mod trace;
 mod wire;
 
 pub use attach::Tracer;
+pub use backlog::make_backlog;
 pub use binaries::{Binaries, binaries, planted};
 pub use daemon::{Daemon, Exit, Launch};
 pub use delivered::{DeliveredFile, delivered, delivered_files};

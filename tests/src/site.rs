@@ -87,8 +87,13 @@ impl Site {
             .replace("{root}", &place(self.root().to_owned()))
             .replace("{out}", &place(self.out()));
         let (spool, socket) = (place(self.spool()), place(self.socket()));
-        let head = format!("[spool]\npath = \"{spool}\"\n[[listen]]\npath = \"{socket}\"\n");
-        fs::write(self.config(), format!("{head}{config}")).expect("configuration");
+        let spool = format!("[spool]\npath = \"{spool}\"\n");
+        let config = match config.contains("[spool]\n") {
+            true => config.replacen("[spool]\n", &spool, 1),
+            false => spool + &config,
+        };
+        let listen = format!("[[listen]]\npath = \"{socket}\"\n");
+        fs::write(self.config(), listen + &config).expect("configuration");
     }
 
     /// The directory.

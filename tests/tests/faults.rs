@@ -6,9 +6,7 @@ use std::process::{Command, Stdio};
 
 use batchd_client::{ItemBuffer, QueueName, Target};
 use batchd_protocol::{Ack, ErrorCode, Request, Response};
-use batchd_tests::{
-    Body, Daemon, Exit, LONG, Launch, Site, Tracer, Wire, binaries, service, wait_until,
-};
+use batchd_tests::{Body, Daemon, Exit, LONG, Launch, Site, Tracer, Wire, binaries, wait_until};
 
 const INGEST: &str = "ingest-0";
 const HOUSE: &str = "house";
@@ -16,17 +14,7 @@ const SINK: &str = "main";
 
 /// Makes calls of a thread fail, each as in `fdatasync:error=EIO:when=2`, for as long as the tracer lives.
 fn inject(daemon: &Daemon, thread: &str, faults: &[&str]) -> Option<Tracer> {
-    let strace = service("strace")?;
-    let calls: Vec<_> = faults
-        .iter()
-        .filter_map(|fault| fault.split(':').next())
-        .collect();
-    let mut options = vec!["-o".to_owned(), "/dev/null".to_owned(), "-e".to_owned()];
-    options.push(format!("trace={}", calls.join(",")));
-    for fault in faults {
-        options.extend(["-e".to_owned(), format!("inject={fault}")]);
-    }
-    Some(Tracer::attach(&strace, daemon, thread, &options))
+    Tracer::inject(daemon, thread, faults, None)
 }
 
 /// Submits an item of its own under an id; says what was answered, or nothing where the connection ended.

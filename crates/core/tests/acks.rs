@@ -208,3 +208,26 @@ fn repeats_wait_until_it_is_read_what_sealed_batches_hold() {
     4 known
     ");
 }
+
+#[test]
+fn a_start_recalls_what_was_kept_within_the_window() {
+    let mut world = World::new(small());
+    world.producer_window = std::time::Duration::from_secs(10);
+    run_in(
+        &mut world,
+        "submit a 4 10; lead; keep; submit b 4 10; lead; keep; deliver; wait 10000; submit c 4 10; lead; keep; \
+         crash; repeat 0; repeat 1; wait 1; submit d 4 10; lead; keep; crash; repeat 0; repeat 1; repeat 2; lead",
+    );
+    assert_snapshot!(world.out, @r"
+    0 Kept(Synced)
+    1 Kept(Synced)
+    delivered 1: 0.0 0.1 0.2 0.3
+    2 Kept(Synced)
+    0 known
+    1 known
+    3 Kept(Synced)
+    2 known
+    0 Kept(Synced)
+    1 Kept(Synced)
+    ");
+}

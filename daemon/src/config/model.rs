@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use batchd_core::policy::Policy;
 use batchd_frame::QueueName;
@@ -82,6 +83,8 @@ pub(crate) struct QueueConfig {
     pub(crate) ack: Ack,
     /// Most batches open at a time.
     pub(crate) open_batches_max: usize,
+    /// How long submissions are recognised after a start.
+    pub(crate) producer_window: Duration,
     /// Where its batches go. Without one they stay in the spool.
     pub(crate) sink: Option<SinkConfig>,
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use batchd_core::policy::Policy;
-use batchd_core::queue::OPEN_BATCHES_MAX;
+use batchd_core::queue::{OPEN_BATCHES_MAX, PRODUCER_WINDOW};
 use batchd_frame::QueueName;
 use batchd_protocol::Ack;
 use batchd_sinks::FileSinkConfig;
@@ -200,6 +200,7 @@ fn built_in_queue<T>(
         policy: Policy::default(),
         ack: Ack::default(),
         open_batches_max: OPEN_BATCHES_MAX,
+        producer_window: PRODUCER_WINDOW,
         sink,
     }
 }
@@ -228,6 +229,7 @@ fn inherit(table: QueueTable, template: &QueueConfig) -> Resolved {
         open_batches_max: table
             .max_open_batches
             .map_or(template.open_batches_max, |max| max as usize),
+        producer_window: table.producer_window.unwrap_or(template.producer_window),
         sink: sink.resolve(template.sink.clone()),
     };
     Resolved {

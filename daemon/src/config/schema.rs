@@ -81,6 +81,7 @@ pub(super) struct QueueTable {
     pub(super) on_expire: Option<OnExpire>,
     pub(super) ack: Option<Ack>,
     pub(super) max_open_batches: Option<u32>,
+    pub(super) producer_window: Option<Duration>,
     /// Located at its path.
     pub(super) sink: Setting<Located<SinkConfig>>,
 }
@@ -204,6 +205,7 @@ impl QueueTable {
                 faults,
                 values::integer(1..=OPEN_BATCHES_MAX_MAX),
             )),
+            producer_window: value(queue.read("producer_window", faults, values::time)),
             sink: match queue.section_or_off("sink", faults) {
                 Setting::Inherit => Setting::Inherit,
                 Setting::Off => Setting::Off,

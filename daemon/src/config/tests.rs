@@ -398,7 +398,7 @@ fn unknown_keys_name_the_nearest() {
     assert_snapshot!(errors(text), @r#"
     b.toml:3:9: unknown key `max_itmes` in [queues.logs]: did you mean `max_items`?
     b.toml:4:9: unknown key `maxage` in [queues.logs]: did you mean `max_age`?
-    b.toml:5:9: unknown key `compression` in [queues.logs]: expected one of `max_items`, `max_bytes`, `max_age`, `lifespan`, `on_expire`, `ack`, `max_open_batches`, `sink`
+    b.toml:5:9: unknown key `compression` in [queues.logs]: expected one of `max_items`, `max_bytes`, `max_age`, `lifespan`, `on_expire`, `ack`, `max_open_batches`, `producer_window`, `sink`
     b.toml:6:22: unknown table `snik` in [queues.logs]: did you mean `sink`?
     b.toml:8:20: unknown table `west` in [queues.eu]: a name with a dot is quoted, as in [queues."eu.west"]
     b.toml:9:20: unknown table `snik` in [queues.eu]: did you mean `sink`?

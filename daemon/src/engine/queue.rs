@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use batchd_core::error::FsError;
 use batchd_core::policy::Policy;
-use batchd_core::queue::{Ack, Commit, OPEN_BATCHES_MAX, QueueOptions};
+use batchd_core::queue::{Ack, Commit, OPEN_BATCHES_MAX, PRODUCER_WINDOW, QueueOptions};
 use batchd_core::spool::LockedSpool;
 use batchd_frame::QueueName;
 use batchd_sinks::{FileSink, Sink};
@@ -64,6 +64,7 @@ impl Queue {
             spool_bytes_max,
             open_batches_max: config.map_or(OPEN_BATCHES_MAX, |config| config.open_batches_max),
             has_sink: config.is_some_and(|config| config.sink.is_some()),
+            producer_window: config.map_or(PRODUCER_WINDOW, |config| config.producer_window),
         };
         let commit = Commit::open(spool, options)?;
         // Where no batch waits there is nothing to read: repeats are recognised at once.

@@ -76,7 +76,7 @@ impl<T: Clone> Commit<T> {
     /// # Errors
     /// [`FsError`] as [`recover`].
     pub fn open(spool: &LockedSpool, options: QueueOptions) -> Result<Self, FsError> {
-        let recovered: Recovered = recover(spool, &options.name)?;
+        let recovered: Recovered = recover(spool, &options.name, options.producer_window)?;
         let name = options.name.clone();
         let layout = spool.layout().queue(&name);
         let (found, ledger) = recovered.split();

@@ -26,4 +26,4 @@ pub use awaited::WAITING_MAX;
 pub use commit::{Commit, Led};
 pub use delivery::FinishError;
 pub use incoming::{Ack, Answer, Begun, Failure, Incoming, Refusal};
-pub use state::{Counters, OPEN_BATCHES_MAX, OpenView, Queue, QueueOptions};
+pub use state::{Counters, OPEN_BATCHES_MAX, OpenView, PRODUCER_WINDOW, Queue, QueueOptions};

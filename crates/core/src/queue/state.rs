@@ -40,8 +40,12 @@ pub struct QueueOptions {
     pub open_batches_max: usize,
     /// Whether its batches are delivered.
     pub has_sink: bool,
+    /// How long before the newest thing in the queue submissions are recognised after a start.
+    pub producer_window: Duration,
 }
 
+/// How long submissions are recognised after a start, where nobody says.
+pub const PRODUCER_WINDOW: Duration = Duration::from_secs(3600);
 /// Most batches of a queue that are open, where nobody says.
 pub const OPEN_BATCHES_MAX: usize = 1024;
 

@@ -9,7 +9,8 @@ use batchd_core::frame::checksum::crc32c;
 use batchd_core::frame::{BatchId, BodyLimits, BodyView, QueueName, SealReason};
 use batchd_core::policy::Policy;
 use batchd_core::queue::{
-    Ack, Answer, Begun, Commit, FinishError, Incoming, Led, OPEN_BATCHES_MAX, QueueOptions,
+    Ack, Answer, Begun, Commit, FinishError, Incoming, Led, OPEN_BATCHES_MAX, PRODUCER_WINDOW,
+    QueueOptions,
 };
 use batchd_core::spool::ReadyBatch;
 use batchd_core::spool::ledger::Outcome;
@@ -46,6 +47,8 @@ pub struct World {
     pub open_batches_max: usize,
     /// Whether batches are delivered.
     pub has_sink: bool,
+    /// How far back a start looks for submissions that were kept.
+    pub producer_window: Duration,
     /// Whether a start reads at once whose submissions its batches hold.
     pub recalls: bool,
     /// The queue, while the process lives.
@@ -91,6 +94,7 @@ impl World {
             spool_bytes_max: u64::MAX,
             open_batches_max: OPEN_BATCHES_MAX,
             has_sink: true,
+            producer_window: PRODUCER_WINDOW,
             recalls: true,
             commit: None,
             starts,
@@ -111,6 +115,7 @@ impl World {
             spool_bytes_max: self.spool_bytes_max,
             open_batches_max: self.open_batches_max,
             has_sink: self.has_sink,
+            producer_window: self.producer_window,
         };
         let commit = Commit::open(&spool, options).map_err(dead)?;
         while self.recalls && commit.recall(3) {}

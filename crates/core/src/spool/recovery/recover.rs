@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use batchd_frame::{BatchId, Key, ProducerRecord, QueueName};
 
@@ -17,9 +18,6 @@ use crate::spool::layout::{
 use crate::spool::ledger::{Ledger, LedgerLine, Outcome};
 use crate::spool::quarantine::Quarantine;
 use crate::spool::root::LockedSpool;
-
-/// How far back submissions are remembered, in microseconds.
-const PRODUCER_WINDOW_MICROS: u64 = 3_600_000_000;
 
 /// Which submissions a queue holds, as far as that is known before the seals of its batches are read.
 #[derive(Debug, Default)]
@@ -51,13 +49,18 @@ pub struct Recovered {
     pub newest_micros: u64,
 }
 
-/// Recovers a queue. Everything in the result is durable; running it again, after a crash at any point, gives
+/// Recovers a queue. Submissions are recalled that were kept up to `producer_window` before the newest thing in it.
+/// Everything in the result is durable; running it again, after a crash at any point, gives
 /// the same items.
 ///
 /// # Errors
 /// [`FsError`] only where the directories themselves cannot be read or the ledger cannot be written. Whatever
 /// bytes lie in the files, they are no error.
-pub fn recover(spool: &LockedSpool, queue: &QueueName) -> Result<Recovered, FsError> {
+pub fn recover(
+    spool: &LockedSpool,
+    queue: &QueueName,
+    producer_window: Duration,
+) -> Result<Recovered, FsError> {
     let layout = spool.make_queue(queue)?;
     let env = spool.env();
     let mut work = Work {
@@ -97,7 +100,7 @@ pub fn recover(spool: &LockedSpool, queue: &QueueName) -> Result<Recovered, FsEr
     dead.extend(set_aside);
     dead.sort_by_key(|batch| batch.name.seq);
     let (next_seq, newest_micros) = (work.next_seq, work.newest_micros);
-    let recollection = work.kept_submissions(&open);
+    let recollection = work.kept_submissions(&open, producer_window);
     Ok(Recovered {
         open,
         ready,
@@ -455,8 +458,9 @@ impl Work<'_> {
     }
 
     /// What is known of kept submissions without opening a sealed batch.
-    fn kept_submissions(self, open: &[OpenBatch]) -> Recollection {
-        let oldest = self.newest_micros.saturating_sub(PRODUCER_WINDOW_MICROS);
+    fn kept_submissions(self, open: &[OpenBatch], window: Duration) -> Recollection {
+        let window = u64::try_from(window.as_micros()).unwrap_or(u64::MAX);
+        let oldest = self.newest_micros.saturating_sub(window);
         let mut ended_badly = EndedBadly::default();
         let mut held = self.parked;
         for (line_at, outcome, seq, records) in self.ledger_kept {
