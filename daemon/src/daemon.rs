@@ -3,9 +3,10 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -15,10 +16,13 @@ use batchd_protocol::exit;
 
 use crate::config::{Config, Found};
 use crate::engine::{Engine, dispatch, housekeeping, recall};
+use crate::systemd::Manager;
 use crate::{ingest, listen, signals};
 
 /// How long a stop waits for attempts under way.
-const STOP_ATTEMPTS: Duration = Duration::from_secs(20);
+pub(crate) const STOP_ATTEMPTS: Duration = Duration::from_secs(20);
+/// The service manager is told this often how the daemon does.
+const STATUS_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Why the daemon does not run, or stopped.
 #[derive(Debug)]
@@ -77,11 +81,16 @@ enum Event {
     Broken(String),
 }
 
-/// Runs the daemon until a signal stops it, or the spool cannot be relied on any more.
+/// Runs the daemon until a signal stops it, or the spool cannot be relied on any more. It listens on the sockets
+/// it has inherited and on those of the configuration, and tells the service manager how it does.
 ///
 /// # Errors
 /// [`Failure`], with the exit code.
-pub(crate) fn run(found: Found) -> Result<(), Failure> {
+pub(crate) fn run(
+    found: Found,
+    inherited: Vec<UnixListener>,
+    manager: &Manager,
+) -> Result<(), Failure> {
     let Found { config, file } = found;
     let origin = file.map_or("built-in".to_owned(), |path| path.display().to_string());
     tracing::info!(
@@ -89,6 +98,7 @@ pub(crate) fn run(found: Found) -> Result<(), Failure> {
         config = origin,
         "batchd starts"
     );
+    let patience = manager.recovering(&config.spool.path);
     let spool = open_spool(&config)?;
     let (events, event) = mpsc::channel();
     let broken = events.clone();
@@ -97,6 +107,7 @@ pub(crate) fn run(found: Found) -> Result<(), Failure> {
         broken.send(Event::Broken(what)).ok();
     })
     .context("open the spool")?;
+    drop(patience);
     let engine = Arc::new(engine);
 
     // Whoever finds the socket can also stop the daemon.
@@ -104,11 +115,7 @@ pub(crate) fn run(found: Found) -> Result<(), Failure> {
         events.send(Event::Stop(name)).ok();
     })
     .context("install signal handlers")?;
-    let sockets: Vec<_> = config
-        .listen
-        .iter()
-        .map(listen::bind)
-        .collect::<anyhow::Result<_>>()?;
+    let sockets = listen::open_all(&config.listen, inherited)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("main")
@@ -120,12 +127,14 @@ pub(crate) fn run(found: Found) -> Result<(), Failure> {
     let dispatchers = dispatch::start_all(&engine, runtime.handle());
     let ingest =
         ingest::start(&engine, runtime.handle(), &config, &sockets).context("start ingest")?;
-    for socket in &config.listen {
-        tracing::info!(socket = %socket.path.display(), "ready");
+    for socket in &sockets {
+        tracing::info!(%socket, "ready");
     }
+    manager.ready(|| engine.summary());
 
-    let ended = match event.recv() {
-        Ok(Event::Broken(what)) => {
+    let ended = match wait(&event, manager, &engine) {
+        Event::Broken(what) => {
+            manager.stopping(&what);
             // Those who wait have been told to repeat; the answers may still be on their way.
             ingest.stop();
             runtime.shutdown_background();
@@ -135,11 +144,11 @@ pub(crate) fn run(found: Found) -> Result<(), Failure> {
                 code: exit::IOERR,
             });
         }
-        Ok(Event::Stop(signal)) => signal,
-        Err(_) => "end",
+        Event::Stop(signal) => signal,
     };
     tracing::info!(signal = ended, "stopping");
     engine.release_waiting();
+    manager.stopping(ended);
     ingest.stop();
     recall.stop();
     house.stop();
@@ -150,6 +159,17 @@ pub(crate) fn run(found: Found) -> Result<(), Failure> {
     closed.context("close the spool").map_err(Failure::from)?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Waits for what ends the daemon; meanwhile the service manager is told how it does.
+fn wait(event: &mpsc::Receiver<Event>, manager: &Manager, engine: &Engine) -> Event {
+    loop {
+        match event.recv_timeout(STATUS_INTERVAL) {
+            Ok(event) => return event,
+            Err(RecvTimeoutError::Timeout) => manager.status(|| engine.summary()),
+            Err(RecvTimeoutError::Disconnected) => return Event::Stop("end"),
+        }
+    }
 }
 
 /// Makes the spool's directory, where its parent is there, and locks it.

@@ -1,26 +1,98 @@
 //! The sockets. Called with the spool locked: whoever holds the lock may remove a stale socket.
+//!
+//! A socket that is inherited belongs to whoever made it: its name, its mode and its end are not touched.
 
+use std::fmt;
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _,
+};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
 use crate::config::model::Listen;
 
-/// A socket that is listened on; its name goes when this does.
+/// A socket that is listened on; the name of one that was bound here goes when this does.
 #[derive(Debug)]
 pub(crate) struct Socket {
     /// The socket, not blocking.
     pub(crate) listener: UnixListener,
-    path: PathBuf,
+    name: Name,
+}
+
+#[derive(Debug)]
+enum Name {
+    /// Bound by this process.
+    Own(PathBuf),
+    /// Of a socket that was passed to this process.
+    Inherited(SocketAddr),
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        fs::remove_file(&self.path).ok();
+        if let Name::Own(path) = &self.name {
+            fs::remove_file(path).ok();
+        }
+    }
+}
+
+impl fmt::Display for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = match &self.name {
+            Name::Own(path) => return write!(f, "{}", path.display()),
+            Name::Inherited(address) => address,
+        };
+        match (address.as_pathname(), address.as_abstract_name()) {
+            (Some(path), _) => write!(f, "{}", path.display())?,
+            (None, Some(name)) => write!(f, "@{}", name.escape_ascii())?,
+            (None, None) => f.write_str("without a name")?,
+        }
+        f.write_str(" (inherited)")
+    }
+}
+
+/// Takes over what is inherited, not blocking already, and binds what else is configured: a configured socket that
+/// is among the inherited is there.
+///
+/// # Errors
+/// As [`bind`]; or where the system does not say what was inherited.
+pub(crate) fn open_all(
+    configured: &[Listen],
+    inherited: Vec<UnixListener>,
+) -> anyhow::Result<Vec<Socket>> {
+    let mut sockets = Vec::new();
+    for listener in inherited {
+        let address = listener
+            .local_addr()
+            .context("ask for the name of an inherited socket")?;
+        let name = Name::Inherited(address);
+        sockets.push(Socket { listener, name });
+    }
+    let missing: Vec<_> = configured
+        .iter()
+        .filter(|listen| !sockets.iter().any(|socket| socket.is_at(&listen.path)))
+        .collect();
+    for listen in missing {
+        sockets.push(bind(listen)?);
+    }
+    Ok(sockets)
+}
+
+impl Socket {
+    /// Whether it was inherited and is what has this name, perhaps among others.
+    fn is_at(&self, path: &Path) -> bool {
+        let Name::Inherited(address) = &self.name else {
+            return false;
+        };
+        let Some(own) = address.as_pathname() else {
+            return false;
+        };
+        let file = |path: &Path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino()));
+        own == path || matches!((file(own), file(path)), (Ok(a), Ok(b)) if a == b)
     }
 }
 
@@ -28,7 +100,7 @@ impl Drop for Socket {
 ///
 /// # Errors
 /// Where another process answers on it, the path is something else, or the system refuses.
-pub(crate) fn bind(listen: &Listen) -> anyhow::Result<Socket> {
+fn bind(listen: &Listen) -> anyhow::Result<Socket> {
     let path = &listen.path;
     make_parent(path)?;
     remove_stale(path)?;
@@ -42,7 +114,7 @@ pub(crate) fn bind(listen: &Listen) -> anyhow::Result<Socket> {
     fs::rename(&unready, path).with_context(|| format!("name {}", path.display()))?;
     let socket = Socket {
         listener,
-        path: path.clone(),
+        name: Name::Own(path.clone()),
     };
     socket
         .listener
@@ -125,6 +197,51 @@ mod tests {
         );
         drop(socket);
         assert!(!listen.path.exists());
+    }
+
+    #[test]
+    fn an_inherited_socket_takes_the_place_of_the_configured_one_and_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let configured = ["same", "link", "other"].map(|name| Listen {
+            path: path(name),
+            mode: 0o600,
+        });
+        let inherit = |name: &str| {
+            let listener = UnixListener::bind(path(name)).unwrap();
+            fs::set_permissions(path(name), Permissions::from_mode(0o640)).unwrap();
+            listener
+        };
+        let inherited = vec![inherit("same"), inherit("target"), inherit("more")];
+        std::os::unix::fs::symlink(path("target"), path("link")).unwrap();
+        let sockets = open_all(&configured, inherited).unwrap();
+        let names: Vec<_> = sockets.iter().map(ToString::to_string).collect();
+        let expected = [
+            "same (inherited)",
+            "target (inherited)",
+            "more (inherited)",
+            "other",
+        ];
+        assert_eq!(names, expected.map(|name| path(name).display().to_string()));
+        for name in ["same", "target", "more", "other"] {
+            UnixStream::connect(path(name)).unwrap();
+        }
+        drop(sockets);
+        assert!(!path("other").exists(), "bound here, so removed here");
+        for name in ["same", "target", "more"] {
+            let meta = fs::metadata(path(name)).unwrap();
+            assert_eq!(meta.permissions().mode() & 0o777, 0o640, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_socket_without_a_file_can_be_inherited() {
+        let name = format!("batchd-listen-test-{}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let listener = UnixListener::bind_addr(&address).unwrap();
+        let sockets = open_all(&[], vec![listener]).unwrap();
+        let names: Vec<_> = sockets.iter().map(ToString::to_string).collect();
+        assert_eq!(names, [format!("@{name} (inherited)")]);
     }
 
     #[test]

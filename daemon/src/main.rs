@@ -8,6 +8,7 @@ mod ingest;
 mod listen;
 mod logging;
 mod signals;
+mod systemd;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 use args::{Args, Command, LOG_VARIABLE};
 use batchd_protocol::exit;
 use config::{Config, Surroundings};
+use systemd::{Manager, NOTIFY_VARIABLE};
 
 fn main() -> ExitCode {
     ExitCode::from(run())
@@ -25,11 +27,20 @@ fn run() -> u8 {
         Ok(args) => args,
         Err(code) => return code,
     };
-    let surroundings = Surroundings::new(effective_uid(), |name| std::env::var_os(name));
+    let mut surroundings = Surroundings::new(effective_uid(), |name| std::env::var_os(name));
     if let Some(Command::CheckConfig) = args.command {
         let (mut out, mut err) = (io::stdout(), io::stderr());
         return config::check_config(args.config.as_deref(), &surroundings, &mut out, &mut err);
     }
+    // Here, since nothing else runs yet, and no file is open.
+    let inherited = match systemd::take_inherited(|name| std::env::var_os(name)) {
+        Ok(inherited) => inherited,
+        Err(error) => {
+            complain(&error.to_string());
+            return exit::CONFIG;
+        }
+    };
+    surroundings.inherits_sockets = !inherited.is_empty();
     let found = match Config::find(args.config.as_deref(), &surroundings) {
         Ok(found) => found,
         Err(errors) => {
@@ -43,7 +54,8 @@ fn run() -> u8 {
     }
     #[cfg(feature = "planted-faults")]
     plant();
-    match daemon::run(found) {
+    let manager = Manager::at(std::env::var_os(NOTIFY_VARIABLE).as_deref());
+    match daemon::run(found, inherited, &manager) {
         Ok(()) => exit::OK,
         Err(failure) => {
             tracing::error!("{}", chain(&failure.error));

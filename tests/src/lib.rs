@@ -4,7 +4,7 @@
 //! A test makes a [`Site`], starts its daemon with [`Site::start`], and looks at what comes out with
 //! [`Site::delivered`]. Nothing here sleeps: whatever takes time is polled, with a bound ([`wait_until`]).
 //!
-//! Variables of the environment: `BATCHD_REQUIRE_SERVICES=1` makes what is missing (strace) a failure instead of a
+//! Variables of the environment: `BATCHD_REQUIRE_SERVICES=1` makes what is missing (strace, systemd) a failure instead of a
 //! skipped test; `BATCHD_KILL_ROUNDS` and `BATCHD_DAMAGE_SAMPLES` make those tests so many times as long, or of so
 //! many samples.
 //!
@@ -34,6 +34,6 @@ pub use random::Random;
 pub use run::{Output, run};
 pub use rustix::process::Signal;
 pub use samples::{Sample, samples};
-pub use services::service;
+pub use services::{root, service};
 pub use site::Site;
 pub use wire::{Body, Wire, hello};

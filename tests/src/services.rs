@@ -19,12 +19,28 @@ pub fn service(command: &str) -> Option<PathBuf> {
         .map(|dir| dir.join(command))
         .find(|path| path.is_file());
     if found.is_none() {
-        let required = env::var_os(REQUIRE).is_some_and(|value| value == "1");
-        assert!(
-            !required,
-            "{command} is not installed, and {REQUIRE} is set"
-        );
-        writeln!(io::stderr(), "SKIPPED: {command} is not installed").expect("stderr");
+        skip(&format!("{command} is not installed"));
     }
     found
+}
+
+/// Whether the test may do what only root may. Where it may not, it says that it is skipped, as with [`service`].
+///
+/// # Panics
+/// Where it may not and `BATCHD_REQUIRE_SERVICES=1`.
+#[must_use]
+#[track_caller]
+pub fn root() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        skip("this is not run by root");
+    }
+    is_root
+}
+
+#[track_caller]
+fn skip(why: &str) {
+    let required = env::var_os(REQUIRE).is_some_and(|value| value == "1");
+    assert!(!required, "{why}, and {REQUIRE} is set");
+    writeln!(io::stderr(), "SKIPPED: {why}").expect("stderr");
 }

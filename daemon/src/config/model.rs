@@ -21,7 +21,7 @@ pub(crate) const SOCKET_MODE: u32 = 0o660;
 pub(crate) struct Config {
     /// The spool.
     pub(crate) spool: SpoolConfig,
-    /// The sockets; at least one.
+    /// The sockets to listen on; at least one, unless others are inherited.
     pub(crate) listen: Vec<Listen>,
     /// What a client may ask for.
     pub(crate) limits: LimitsConfig,

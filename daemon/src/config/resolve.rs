@@ -84,6 +84,9 @@ fn resolve_listen(
     faults: &mut Faults<'_>,
 ) -> Vec<ListenEntry> {
     let Some(entries) = said else {
+        if surroundings.inherits_sockets {
+            return Vec::new();
+        }
         return built_in_socket(surroundings, faults).into_iter().collect();
     };
     for (index, entry) in entries.iter().enumerate() {

@@ -35,6 +35,9 @@ pub(crate) struct Surroundings {
     pub(crate) xdg_state_home: Option<PathBuf>,
     /// `XDG_RUNTIME_DIR`.
     pub(crate) xdg_runtime_dir: Option<PathBuf>,
+    /// Whether sockets are there already, passed by whoever started the process: no other is made then
+    /// unless the file says so.
+    pub(crate) inherits_sockets: bool,
 }
 
 impl Surroundings {
@@ -51,6 +54,7 @@ impl Surroundings {
             xdg_config_home: dir("XDG_CONFIG_HOME").or_else(|| below_home(".config")),
             xdg_state_home: dir("XDG_STATE_HOME").or_else(|| below_home(".local/state")),
             xdg_runtime_dir: dir("XDG_RUNTIME_DIR"),
+            inherits_sockets: false,
         }
     }
 

@@ -240,6 +240,19 @@ fn everything_set() {
 }
 
 #[test]
+fn an_inherited_socket_takes_the_place_of_the_built_in_one_only() {
+    let mut inheriting = root();
+    inheriting.inherits_sockets = true;
+    let sockets = |text: &str| {
+        let config = Config::parse(text.as_bytes(), Path::new("b.toml"), &inheriting);
+        config.unwrap_or_else(|errors| panic!("{errors}")).listen
+    };
+    assert_eq!(sockets(""), []);
+    assert_eq!(sockets(SAMPLE), config(SAMPLE).listen);
+    assert_eq!(config("").listen.len(), 1, "nothing is inherited");
+}
+
+#[test]
 fn what_is_rendered_reads_back() {
     let odd = "[queues.default]\nsink = \"off\"\n[queues.\"a.b\"]\nsink = { type = \"file\", path = \"/a \\\"b\\\"\\n\" }";
     for text in ["", SAMPLE, odd] {

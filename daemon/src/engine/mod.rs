@@ -6,6 +6,7 @@ pub(crate) mod dispatch;
 pub(crate) mod housekeeping;
 mod queue;
 pub(crate) mod recall;
+mod summary;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

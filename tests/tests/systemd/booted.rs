@@ -1,0 +1,121 @@
+//! The units under a systemd that was booted for it: in a container whose `/usr` is that of the machine, read-only,
+//! and which has nothing else of it.
+
+use std::env;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use batchd_tests::{binaries, root, run, service};
+use tempfile::TempDir;
+
+use crate::units::write_units;
+
+/// Where the container has the programs.
+const PROGRAMS: &str = "/programs";
+/// Runs in the container, prints a line for each check, and fails where one does.
+const CHECKS: &str = include_str!("checks.sh");
+
+/// Runs the checks, and ends the container with their exit status.
+const CHECKS_SERVICE: &str = "\
+[Unit]
+After=basic.target
+Requires=basic.target
+SuccessAction=exit
+FailureAction=exit
+[Service]
+Type=oneshot
+TimeoutStartSec=60
+ExecStart=/bin/bash /checks.sh
+StandardOutput=file:/checks.out
+StandardError=inherit
+";
+
+/// Lays out what a systemd needs to boot.
+fn lay_out(root: &Path) {
+    let write = |name: &str, text: &str| fs::write(root.join(name), text).expect(name);
+    let units = "etc/systemd/system";
+    for directory in [
+        "usr",
+        "proc",
+        "sys",
+        "dev",
+        "run",
+        "tmp",
+        "root",
+        "var/lib",
+        "var/log/journal",
+        units,
+        "programs",
+    ] {
+        fs::create_dir_all(root.join(directory)).expect(directory);
+    }
+    fs::set_permissions(root.join("tmp"), Permissions::from_mode(0o1777)).expect("tmp");
+    for link in ["bin", "sbin", "lib", "lib64"] {
+        symlink(format!("usr/{link}"), root.join(link)).expect(link);
+    }
+    write(
+        "etc/passwd",
+        "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n",
+    );
+    write(
+        "etc/group",
+        "root:x:0:\nnogroup:x:65534:\nproducers:x:900:\n",
+    );
+    // The user of a service comes from systemd.
+    write(
+        "etc/nsswitch.conf",
+        "passwd: files systemd\ngroup: files systemd\n",
+    );
+    write("etc/os-release", "ID=test\n");
+    write("etc/machine-id", "5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e\n");
+    write("etc/systemd/system/checks.service", CHECKS_SERVICE);
+    write("checks.sh", CHECKS);
+    write_units(&root.join(units), &Path::new(PROGRAMS).join("batchd"));
+}
+
+/// Boots it, and gives what the checks and the console said, and whether all was well.
+fn boot(nspawn: &Path, root: &Path) -> (bool, String) {
+    let programs = binaries().batchd.parent().expect("a directory");
+    let bind = |from: &Path, to: &str| format!("--bind-ro={}:{to}", from.display());
+    // Asked to end it shuts the container down; killed, it would leave its processes.
+    let mut command = Command::new("timeout");
+    command
+        .args(["--signal=TERM", "--kill-after=20", "90"])
+        .arg(nspawn)
+        .args([
+            "--quiet",
+            "--boot",
+            "--register=no",
+            "--keep-unit",
+            "--private-network",
+        ])
+        .args(["--console=pipe", "--bind-ro=/usr"])
+        .arg(format!("--machine=batchd-{}", std::process::id()))
+        .arg(format!("--directory={}", root.display()))
+        .arg(bind(programs, PROGRAMS))
+        .args(["systemd.unit=checks.service", "systemd.firstboot=no"]);
+    let output = run(&mut command, b"");
+    let checks = fs::read_to_string(root.join("checks.out")).unwrap_or_default();
+    let console = output.text() + &output.stderr;
+    (
+        output.code == Some(0),
+        format!("{checks}\n--- console\n{console}"),
+    )
+}
+
+#[test]
+fn the_units_under_a_booted_systemd() {
+    let Some(nspawn) = service("systemd-nspawn").filter(|_| root()) else {
+        return;
+    };
+    // One at a time on a machine: they would share the name of a control group.
+    let lock = File::create(env::temp_dir().join("batchd-tests-nspawn.lock")).expect("lock file");
+    lock.lock().expect("lock");
+    let dir = TempDir::with_prefix("batchd-").expect("a directory");
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("a directory");
+    lay_out(dir.path());
+    let (well, said) = boot(&nspawn, dir.path());
+    assert!(well && said.contains("\nall 21 checks passed\n"), "{said}");
+}
