@@ -9,7 +9,11 @@ use support::book::Kind;
 use support::crash::{Scenario, thorough};
 use support::world::small;
 
+use std::time::Duration;
+
+use batchd_core::frame::OnExpire;
 use batchd_core::frame::planted::Planted;
+use batchd_core::policy::{ExpiryRules, Policy};
 
 fn check(scenario: &Scenario) {
     if let Err(violation) = scenario.walk() {
@@ -91,6 +95,72 @@ fn batches_that_expire() {
                  attempt; bury; submit a 1 10; lead; reopen; submit a 4 100; lead; keep; deliver",
         limits: thorough(),
         again_every: 5,
+        planted: None,
+    });
+}
+
+/// Batches live a second, and the cleaner is quick.
+fn mortal(on_expire: OnExpire) -> Policy {
+    Policy {
+        lifespan: Some(Duration::from_secs(1)),
+        on_expire,
+        expiry: ExpiryRules {
+            cleanup_interval: Some(Duration::from_millis(100)),
+            is_parked: false,
+        },
+        ..small()
+    }
+}
+
+#[test]
+fn batches_that_the_cleaner_sets_aside() {
+    check(&Scenario {
+        name: "set aside by the cleaner",
+        policy: mortal(OnExpire::Dead),
+        script: "submit a 4 100; lead; submit a 4 200; lead; keep; attempt; wait 1001; submit a 4 10; lead; \
+                 keep; clean; deliver all; submit a 1 10; lead; wait 1001; keep; touch; submit a 1 10; lead",
+        limits: thorough(),
+        again_every: 5,
+        planted: None,
+    });
+}
+
+#[test]
+fn batches_that_are_dropped() {
+    check(&Scenario {
+        name: "dropped",
+        policy: mortal(OnExpire::Drop),
+        script: "submit a 4 100; lead; submit a 4 200; lead; keep; wait 1001; submit a 4 10; lead; keep; clean; \
+                 deliver; submit a 5 10; lead; wait 1001; keep; deliver; submit a 1 10; lead; wait 1001; keep; \
+                 touch",
+        limits: thorough(),
+        again_every: 5,
+        planted: None,
+    });
+}
+
+#[test]
+fn batches_that_are_created() {
+    check(&Scenario {
+        name: "created",
+        policy: small(),
+        script: "create a 3 200; submit a 1 300; lead; keep; create a 2 900; submit a 1 100; lead; create b 1 10; \
+                 submit b 1 20; lead; deliver; submit a 3 10; lead; keep; deliver all",
+        limits: thorough(),
+        again_every: 10,
+        planted: None,
+    });
+}
+
+#[test]
+fn a_full_disk_and_batches_that_are_created_and_expire() {
+    check(&Scenario {
+        name: "created on a full disk",
+        policy: mortal(OnExpire::Dead),
+        script: "submit a 1 100; lead; full 700; create a 3 200; create a 1 20; heal; create a 1 20; wait 1001; \
+                 full 20; clean; heal; wait 100; clean; submit a 1 10; lead; keep; deliver all",
+        limits: thorough(),
+        again_every: 10,
         planted: None,
     });
 }

@@ -5,8 +5,11 @@
 
 mod support;
 
+use std::time::Duration;
+
+use batchd_core::frame::OnExpire;
 use batchd_core::frame::planted::Planted;
-use batchd_core::policy::Policy;
+use batchd_core::policy::{ExpiryRules, Policy};
 use batchd_core::queue::Ack;
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
@@ -36,16 +39,30 @@ fn step() -> impl Strategy<Value = String> {
         2 => (0..u32::MAX).prop_map(|seed| format!("crash {seed}")),
         1 => (0..3000usize).prop_map(|room| format!("full {room}")),
         2 => Just("heal".to_owned()),
+        2 => (0..3usize, 1..7usize, 5..900usize, 0..4usize).prop_map(|(key, count, size, life)| {
+            let life = ["", " 200", " 700", " 5000"][life];
+            format!("create {} {count} {size}{life}", ["a", "b", "c"][key])
+        }),
+        2 => Just("clean".to_owned()),
+        1 => Just("touch".to_owned()),
+        1 => prop_oneof![Just(-40i64), Just(-1), Just(40)].prop_map(|s| format!("wall {s}")),
     ]
 }
 
 fn policy() -> impl Strategy<Value = Policy> {
     let age = Just(None).boxed().prop_union(Just(Some(2000)).boxed());
-    (1..9u32, 900..4000u64, age).prop_map(|(items, bytes, age)| Policy {
+    let lifespan = prop_oneof![2 => Just(None), 1 => Just(Some(800)), 1 => Just(Some(3000))];
+    let expiry = (lifespan, any::<bool>());
+    (1..9u32, 900..4000u64, age, expiry).prop_map(|(items, bytes, age, (lifespan, drop))| Policy {
         max_items: Some(items),
         max_bytes: Some(bytes),
-        max_age: age.map(std::time::Duration::from_millis),
-        ..Policy::default()
+        max_age: age.map(Duration::from_millis),
+        lifespan: lifespan.map(Duration::from_millis),
+        on_expire: if drop { OnExpire::Drop } else { OnExpire::Dead },
+        expiry: ExpiryRules {
+            cleanup_interval: Some(Duration::from_millis(300)),
+            is_parked: false,
+        },
     })
 }
 

@@ -739,7 +739,7 @@ fn threads_lead_keep_house_and_deliver_at_once() {
         });
         scope.spawn(|| {
             while producers_left.load(Ordering::SeqCst) > 0 {
-                if let Some(batch) = commit.next_ready() {
+                if let Some(batch) = commit.claim_next() {
                     let file = commit.open_sealed(&batch).unwrap();
                     let (inspection, items) = read_items(&file).unwrap();
                     book.lock().unwrap().deliver(batch.name.id, items);

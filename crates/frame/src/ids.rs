@@ -43,6 +43,21 @@ impl BatchId {
         )
     }
 
+    /// A UUIDv7 that is higher than this one, by at least one and at most `step` more: of the same millisecond,
+    /// unless that has no higher one.
+    #[must_use]
+    pub const fn next(&self, step: u32) -> Self {
+        // 48 bits of time, 4 of version, 12 random ones, 2 of variant, 62 random ones.
+        const LOW: u128 = (1 << 62) - 1;
+        let id = u128::from_be_bytes(self.0);
+        let random = (((id >> 64) & 0xfff) << 62) | (id & LOW);
+        let random = random + 1 + step as u128;
+        let millis = (id >> 80) + (random >> 74);
+        let high = (random >> 62) & 0xfff;
+        let next = (millis << 80) | (7 << 76) | (high << 64) | (2 << 62) | (random & LOW);
+        Self(next.to_be_bytes())
+    }
+
     /// Takes the 16 bytes as they are.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
@@ -293,6 +308,23 @@ mod tests {
         assert_eq!(early.to_string().parse::<BatchId>(), Ok(early));
         assert_eq!(Uuid::from_bytes(*late.as_bytes()).get_version_num(), 7);
         assert!("xyz".parse::<BatchId>().is_err());
+    }
+
+    #[test]
+    fn the_next_batch_id_is_higher_and_a_uuid_v7() {
+        for random in [[0; 10], [0x5a; 10], [0xff; 10]] {
+            for step in [0, 1, u32::MAX] {
+                let id = BatchId::new(1_000, random);
+                let next = id.next(step);
+                assert!(next > id, "{next} {id}");
+                let uuid = Uuid::from_bytes(*next.as_bytes());
+                assert_eq!(uuid.get_version_num(), 7);
+                assert_eq!(uuid.get_variant(), uuid::Variant::RFC4122);
+                let is_same = next < BatchId::new(1_001, [0; 10]);
+                assert_eq!(is_same, random != [0xff; 10]);
+                assert!(next < BatchId::new(1_002, [0; 10]));
+            }
+        }
     }
 
     #[test]

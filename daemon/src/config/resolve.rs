@@ -225,6 +225,7 @@ fn inherit(table: QueueTable, template: &QueueConfig) -> Resolved {
         max_age: table.max_age.resolve(inherited.max_age),
         lifespan: table.lifespan.resolve(inherited.lifespan),
         on_expire: table.on_expire.unwrap_or(inherited.on_expire),
+        expiry: inherited.expiry,
     };
     let config = QueueConfig {
         policy,

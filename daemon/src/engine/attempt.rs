@@ -1,7 +1,7 @@
 //! One attempt: reads a batch, verifies it, gives it to the sink, and puts the outcome on record.
 
-use batchd_core::queue::FinishError;
 use batchd_core::queue::commit::Broken;
+use batchd_core::queue::{Claim, FinishError};
 use batchd_core::spool::ReadyBatch;
 use batchd_core::spool::ledger::Outcome;
 use batchd_core::spool::progress::{self, DeliveredPart};
@@ -10,9 +10,6 @@ use batchd_frame::{FileHeader, OnExpire};
 use batchd_sinks::{Delivery, ItemSource, Range, Sink, SourceError};
 
 use super::Queue;
-
-/// Nothing expires for so long after a start: the operator may have come to mend what kept it from going out.
-const EXPIRY_GRACE_MICROS: u64 = 60_000_000;
 
 /// What an attempt came to.
 pub(super) enum Attempted {
@@ -33,13 +30,15 @@ impl From<FinishError> for Attempted {
     }
 }
 
-/// Delivers one batch. Blocks.
-pub(super) fn attempt(
-    queue: &Queue,
-    batch: &ReadyBatch,
-    sink: &mut dyn Sink,
-    started_at: u64,
-) -> Attempted {
+/// Delivers one batch, or sees it expire. Blocks.
+pub(super) fn attempt(queue: &Queue, claim: &Claim, sink: &mut dyn Sink) -> Attempted {
+    let batch = claim.batch();
+    if queue.commit.is_expired(batch) {
+        return match queue.commit.expire_from(claim) {
+            Ok(()) => Attempted::Done,
+            Err(error) => error.into(),
+        };
+    }
     let file = match queue.commit.open_sealed(batch) {
         Ok(file) => file,
         Err(error) if error.is_no_file() => {
@@ -54,9 +53,7 @@ pub(super) fn attempt(
     if inspection.newer {
         return Attempted::Failed("the batch was written by a newer program".to_owned());
     }
-    let done = if is_expired(queue, batch, started_at) {
-        expire(queue, batch, &inspection)
-    } else if let (None, Some(header)) = (&inspection.damage, &inspection.header) {
+    let done = if let (None, Some(header)) = (&inspection.damage, &inspection.header) {
         deliver_whole(batch, header, &inspection, &file, sink)
             .and_then(|()| finish(queue, batch, Outcome::Delivered, &inspection))
     } else {
@@ -81,35 +78,6 @@ fn finish(
         bytes = batch.name.bytes,
         reason = inspection.seal.as_ref().map_or("unknown", |seal| seal.reason.name()),
         "delivered"
-    );
-    Ok(())
-}
-
-fn is_expired(queue: &Queue, batch: &ReadyBatch, started_at: u64) -> bool {
-    let now = queue.commit.env().clock.wall_micros();
-    batch.name.expires_at != 0
-        && now > batch.name.expires_at
-        && now >= started_at.saturating_add(EXPIRY_GRACE_MICROS)
-}
-
-fn expire(queue: &Queue, batch: &ReadyBatch, inspection: &Inspection) -> Result<(), Attempted> {
-    let drop = inspection
-        .header
-        .as_ref()
-        .is_some_and(|h| h.on_expire == OnExpire::Drop);
-    let state = queue.delivery().clone();
-    if drop {
-        queue.commit.finish(batch, Outcome::Dropped, inspection)?;
-    } else {
-        let last_error = state.last_error.unwrap_or_default();
-        queue
-            .commit
-            .bury(batch, inspection, state.attempts_failed, last_error)?;
-    }
-    tracing::error!(
-        queue = %queue.name, batch = %batch.name.id, items = batch.name.items,
-        "expired before it was delivered; {}",
-        if drop { "dropped, as on_expire says" } else { "set aside in dead/" }
     );
     Ok(())
 }

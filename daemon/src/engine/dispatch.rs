@@ -126,12 +126,14 @@ async fn deliver_all(
         if *stop.borrow() {
             return None;
         }
-        let Some(batch) = queue.commit.next_ready() else {
+        let Some(claim) = queue.commit.claim_next() else {
             return Some((sink, None));
         };
-        let (shared, its, started_at) = (Arc::clone(queue), batch, engine.started_at);
+        let batch = *claim.batch();
+        let shared = Arc::clone(queue);
         let attempted = tokio::task::spawn_blocking(move || {
-            let attempted = attempt(&shared, &its, &mut *sink, started_at);
+            // Given back however the attempt ends.
+            let attempted = attempt(&shared, &claim, &mut *sink);
             (sink, attempted)
         })
         .await;
@@ -168,6 +170,7 @@ fn fail(queue: &Queue, batch: &batchd_core::spool::ReadyBatch, error: String) ->
         failures = state.attempts_failed;
         state.last_error = Some(error.clone());
     });
+    queue.commit.note_failure(batch, failures, &error);
     tracing::warn!(
         queue = %queue.name, batch = %batch.name.id, attempt = failures, error,
         "not delivered; the batch is kept and tried again"

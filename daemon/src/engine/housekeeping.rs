@@ -1,4 +1,5 @@
-//! The housekeeping thread: ages, seals, files made ahead, and the late sync of what is only written.
+//! The housekeeping thread: ages, seals, files made ahead, expired batches, and the late sync of what is only
+//! written.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -107,6 +108,18 @@ fn keep(engine: &Engine, queue: &Queue) -> Option<Duration> {
     if kept.ready {
         queue.ready.notify_one();
     }
+    let cleaned = match queue.commit.clean() {
+        Ok(cleaned) => cleaned,
+        Err(broken) => {
+            engine.break_down(&queue.name, &broken);
+            return None;
+        }
+    };
+    if cleaned.claimed {
+        // It may have found its next batch taken; and whoever waits for a flush learns what became of his.
+        queue.ready.notify_one();
+        queue.note(|_| {});
+    }
     if kept.commit_due {
         if let Err(broken) = lead(engine, queue) {
             engine.break_down(&queue.name, &broken);
@@ -117,7 +130,8 @@ fn keep(engine: &Engine, queue: &Queue) -> Option<Duration> {
         }
     }
     // Never spin: what is due at once and was not done now is not done sooner by asking again.
-    kept.next_due.map(|due| due.max(Duration::from_millis(1)))
+    let due = kept.next_due.into_iter().chain(cleaned.next_due).min();
+    due.map(|due| due.max(Duration::from_millis(1)))
 }
 
 /// Leads a commit to its end: whoever else wanted to lead meanwhile has left it to this thread.

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use batchd_core::error::FsError;
-use batchd_core::policy::Policy;
+use batchd_core::policy::{ExpiryRules, Policy};
 use batchd_core::queue::{Ack, Commit, OPEN_BATCHES_MAX, PRODUCER_WINDOW, QueueOptions};
 use batchd_core::spool::LockedSpool;
 use batchd_frame::QueueName;
@@ -52,10 +52,14 @@ impl Queue {
     ) -> Result<Self, FsError> {
         let options = QueueOptions {
             name: name.clone(),
-            // A parked queue takes nothing in, and closes nothing by age.
+            // A parked queue takes nothing in, closes nothing by age, and lets nothing expire.
             policy: config.map_or(
                 Policy {
                     max_age: None,
+                    expiry: ExpiryRules {
+                        is_parked: true,
+                        ..ExpiryRules::default()
+                    },
                     ..Policy::default()
                 },
                 |config| config.policy.clone(),

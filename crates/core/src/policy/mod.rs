@@ -1,8 +1,12 @@
-//! When a batch is closed: pure functions of counts and times.
+//! When a batch is closed, and when it expires: pure functions of counts and times.
+
+pub mod expiry;
 
 use std::time::Duration;
 
 use batchd_frame::{OnExpire, SealReason};
+
+pub use expiry::{Deadline, ExpiryGate, ExpiryRules};
 
 /// What closes a batch of a queue that has no trigger at all, in bytes.
 pub const FALLBACK_BYTES_MAX: u64 = 64 << 20;
@@ -22,6 +26,8 @@ pub struct Policy {
     pub lifespan: Option<Duration>,
     /// What happens after that.
     pub on_expire: OnExpire,
+    /// How what has expired is looked for.
+    pub expiry: ExpiryRules,
 }
 
 impl Default for Policy {
@@ -33,6 +39,7 @@ impl Default for Policy {
             max_age: Some(Duration::from_secs(5)),
             lifespan: None,
             on_expire: OnExpire::Dead,
+            expiry: ExpiryRules::default(),
         }
     }
 }

@@ -71,7 +71,7 @@ impl<T: Clone> Queue<T> {
         Ok(())
     }
 
-    fn check_limits(&self, incoming: &Incoming<'_>) -> Result<(), Refusal> {
+    pub(super) fn check_limits(&self, incoming: &Incoming<'_>) -> Result<(), Refusal> {
         let policy = &self.options.policy;
         let max = policy.bytes_bound();
         if incoming.view.item_bytes() > max

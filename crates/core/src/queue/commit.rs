@@ -6,7 +6,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use batchd_frame::{QueueName, SealReason};
@@ -58,6 +58,8 @@ pub struct Commit<T> {
     spool: LockedSpool,
     layout: QueueLayout,
     queue: Mutex<Queue<T>>,
+    /// Told at the end of a group, where somebody waits for that.
+    group_ended: Condvar,
     ledger: Mutex<Ledger>,
     keeper: Mutex<()>,
     /// Whether the last group found no room: said once, not for every group that is refused.
@@ -86,6 +88,7 @@ impl<T: Clone> Commit<T> {
             spool: spool.clone(),
             layout,
             queue: Mutex::new(queue),
+            group_ended: Condvar::new(),
             ledger: Mutex::new(ledger),
             keeper: Mutex::new(()),
             no_space: AtomicBool::new(false),
@@ -105,6 +108,12 @@ impl<T: Clone> Commit<T> {
     #[must_use]
     pub fn env(&self) -> &Env {
         self.spool.env()
+    }
+
+    /// The queue's name.
+    #[must_use]
+    pub fn name(&self) -> &QueueName {
+        &self.name
     }
 
     /// The spool.
@@ -144,11 +153,13 @@ impl<T: Clone> Commit<T> {
                     let mut queue = self.lock();
                     queue.fail("a panic in the commit".to_owned());
                     queue.stop_unknown(answers);
+                    self.tell_group_ended(&queue);
                     return Err(Broken("a panic in the commit".to_owned()));
                 }
             };
             let mut queue = self.lock();
             queue.complete(group, &result, answers);
+            self.tell_group_ended(&queue);
             drop(queue);
             match result {
                 GroupResult::Done => {
@@ -198,6 +209,26 @@ impl<T: Clone> Commit<T> {
     /// Takes the answers for those whose batches ended since they were last taken.
     pub fn take_answers(&self) -> Vec<(T, Answer)> {
         std::mem::take(&mut self.lock().outbox)
+    }
+
+    fn tell_group_ended(&self, queue: &Queue<T>) {
+        if queue.group_waiters > 0 {
+            self.group_ended.notify_all();
+        }
+    }
+
+    /// Waits for the end of the group that is under way, if there is one.
+    pub(super) fn wait_for_group(&self) -> Result<(), Broken> {
+        let mut queue = self.lock();
+        let group = queue.groups_ended;
+        queue.group_waiters += 1;
+        while queue.in_flight && queue.groups_ended == group {
+            let waited = self.group_ended.wait(queue);
+            queue = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+        queue.group_waiters -= 1;
+        drop(queue);
+        self.demand_sound()
     }
 
     /// Whether there is housekeeping to do sooner than was known when it was last done.
@@ -287,7 +318,7 @@ impl<T: Clone> Commit<T> {
     }
 
     /// Seals what is closed; one thread at a time, in order. Says whether batches became ready.
-    fn seal_closed(&self) -> Result<bool, Broken> {
+    pub(super) fn seal_closed(&self) -> Result<bool, Broken> {
         let _one = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
         self.demand_sound()?;
         let job = self.lock().take_seals();
@@ -302,14 +333,14 @@ impl<T: Clone> Commit<T> {
     }
 
     /// No file is synced any more after one sync has failed: it might be the same one, and succeed.
-    fn demand_sound(&self) -> Result<(), Broken> {
+    pub(super) fn demand_sound(&self) -> Result<(), Broken> {
         match self.lock().broken() {
             Some(why) => Err(Broken(why.to_owned())),
             None => Ok(()),
         }
     }
 
-    fn fail(&self, error: &FsError) -> Broken {
+    pub(super) fn fail(&self, error: &FsError) -> Broken {
         self.lock().fail(error.to_string());
         Broken(error.to_string())
     }

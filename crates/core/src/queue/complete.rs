@@ -14,12 +14,14 @@ use super::incoming::{Ack, Answer, Failure};
 use super::keep::Spare;
 use super::pending::TakenFrame;
 use super::state::{Closing, Queue, release_frame};
+use crate::policy::Deadline;
 use crate::spool::layout::OpenName;
 
 impl<T: Clone> Queue<T> {
     /// Takes note of how a group went, and gives the answers.
     pub fn complete(&mut self, group: Group, result: &GroupResult, answers: &mut Vec<(T, Answer)>) {
         self.in_flight = false;
+        self.groups_ended += 1;
         match result {
             GroupResult::Done => self.complete_done(group, answers),
             GroupResult::NoSpace(_) => self.complete_no_space(group, answers),
@@ -72,7 +74,7 @@ impl<T: Clone> Queue<T> {
                 }
             }
             lane.pending.recycle(bytes);
-            lane.last_seq = after.header.seq;
+            lane.last_seq = lane.last_seq.max(after.header.seq);
             lane.unsynced_since = if sync {
                 None
             } else {
@@ -80,6 +82,7 @@ impl<T: Clone> Queue<T> {
             };
             if start != Start::Begun {
                 lane.aged = (Duration::ZERO, boot);
+                after.deadline = Deadline::from_first_item(boot, after.header.lifespan);
             }
             self.keep_due |= start != Start::Begun || close.is_some() || !sync;
             match close.or(lane.close.take()) {
@@ -223,6 +226,7 @@ impl<T: Clone> Queue<T> {
     pub fn stop_unknown(&mut self, answers: &mut Vec<(T, Answer)>) {
         self.stopped = true;
         self.in_flight = false;
+        self.groups_ended += 1;
         self.under_way.clear();
         self.awaited = Awaited::default();
         self.pending_bytes = 0;

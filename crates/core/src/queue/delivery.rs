@@ -39,7 +39,7 @@ impl<T: Clone> Commit<T> {
     /// The batch that is delivered next.
     #[must_use]
     pub fn next_ready(&self) -> Option<ReadyBatch> {
-        self.lock().ready.values().next().copied()
+        self.lock().ready().next().copied()
     }
 
     /// Opens a sealed batch for reading.
@@ -72,7 +72,8 @@ impl<T: Clone> Commit<T> {
                 .at("sync", &ready)
                 .map_err(FinishError::Broken)?;
         }
-        self.record(batch, outcome, &why, producers.unwrap_or_default())?;
+        let producers = producers.unwrap_or_default();
+        self.record(&[self.ledger_line(batch, outcome, &why, producers)])?;
         if inspection.damage.is_some() {
             self.quarantine(&path, &why);
             self.unlink(&self.layout().progress(batch.name.id));
@@ -97,7 +98,7 @@ impl<T: Clone> Commit<T> {
             .read_dir(dir)
             .at("list", dir)
             .map_err(FinishError::Retry)?;
-        self.record(batch, Outcome::Removed, why, Vec::new())?;
+        self.record(&[self.ledger_line(batch, Outcome::Removed, why, Vec::new())])?;
         tracing::error!(
             batch = %batch.name.id, path = %path.display(), items = batch.name.items, why,
             "the file of a batch cannot be opened and never will be: its items are lost to batchd"
@@ -130,14 +131,8 @@ impl<T: Clone> Commit<T> {
             last_error,
             at: env.clock.wall_micros(),
         };
-        self.append_verdict(batch, inspection, &verdict)?;
-        if let Some(seal) = &inspection.seal {
-            let mut queue = self.lock();
-            queue.ended_badly.enter(&seal.producers);
-            if let Some(recall) = &mut queue.recall {
-                recall.note(batch.name.seq, &seal.producers);
-            }
-        }
+        let tail = (inspection.end, inspection.last_crc);
+        self.append_verdict(batch, tail, &verdict)?;
         let dead = self.layout().dead();
         let path = dead.join(batch.name.to_string());
         env.fs
@@ -148,28 +143,37 @@ impl<T: Clone> Commit<T> {
             .sync_dir(&dead)
             .at("sync", &dead)
             .map_err(FinishError::Broken)?;
-        self.lock().settle(batch, Outcome::Expired);
+        let producers = inspection.seal.as_ref().map(|seal| &*seal.producers);
+        let mut queue = self.lock();
+        queue.note_end(
+            batch.name.seq,
+            Outcome::Expired,
+            producers.unwrap_or_default(),
+        );
+        queue.settle(batch, Outcome::Expired);
+        drop(queue);
         // The file in dead/ says it all; the line is for the history.
-        self.record(batch, Outcome::Expired, "", Vec::new())
+        self.record(&[self.ledger_line(batch, Outcome::Expired, "", Vec::new())])
     }
 
-    /// Enters in the ledger what became of a batch. Durable on return. All that ends goes through here.
-    fn record(
+    /// Enters in the ledger what became of batches. Durable on return. All that ends goes through here.
+    pub(super) fn record(&self, lines: &[LedgerLine]) -> Result<(), FinishError> {
+        self.ledger().append(lines)?;
+        let mut queue = self.lock();
+        for line in lines {
+            queue.note_end(line.seq, line.outcome, &line.producers);
+        }
+        Ok(())
+    }
+
+    pub(super) fn ledger_line(
         &self,
         batch: &ReadyBatch,
         outcome: Outcome,
         why: &str,
         producers: Vec<ProducerRecord>,
-    ) -> Result<(), FinishError> {
-        let mut queue = self.lock();
-        if outcome != Outcome::Delivered {
-            queue.ended_badly.enter(&producers);
-        }
-        if let Some(recall) = &mut queue.recall {
-            recall.note(batch.name.seq, &producers);
-        }
-        drop(queue);
-        let line = LedgerLine {
+    ) -> LedgerLine {
+        LedgerLine {
             at: self.env().clock.wall_micros(),
             id: batch.name.id,
             seq: batch.name.seq,
@@ -178,23 +182,23 @@ impl<T: Clone> Commit<T> {
             bytes: batch.name.bytes,
             why: why.to_owned(),
             producers,
-        };
-        self.ledger().append(std::slice::from_ref(&line))?;
-        Ok(())
+        }
     }
 
-    fn append_verdict(
+    /// Appends a verdict behind the last good frame: that one's end, and the checksum of its header. Durable on
+    /// return.
+    pub(super) fn append_verdict(
         &self,
         batch: &ReadyBatch,
-        inspection: &Inspection,
+        (end, last_crc): (u64, u32),
         verdict: &Verdict,
     ) -> Result<(), FinishError> {
         let retry = FinishError::Retry;
         let (env, path) = (self.env(), &self.layout().sealed(batch));
         let file = env.fs.open(path).at("open", path).map_err(retry)?;
         let mut tail = Tail {
-            offset: inspection.end,
-            prev_crc: inspection.last_crc,
+            offset: end,
+            prev_crc: last_crc,
             items: 0,
             bytes: 0,
             digester: batchd_frame::Digester::new(),
@@ -217,7 +221,7 @@ impl<T: Clone> Commit<T> {
             .map_err(FinishError::Broken)
     }
 
-    fn unlink(&self, path: &Path) {
+    pub(super) fn unlink(&self, path: &Path) {
         match self.env().fs.unlink(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 // It is on record, so that the next start removes it.
@@ -239,6 +243,16 @@ impl<T: Clone> Commit<T> {
 }
 
 impl<T: Clone> Queue<T> {
+    /// Takes note of whose submissions a batch held that has ended.
+    pub(super) fn note_end(&mut self, seq: u64, outcome: Outcome, producers: &[ProducerRecord]) {
+        if outcome != Outcome::Delivered {
+            self.ended_badly.enter(producers);
+        }
+        if let Some(recall) = &mut self.recall {
+            recall.note(seq, producers);
+        }
+    }
+
     /// A batch has ended, or is set aside: it waits no more. The file and the ledger say so already, or will.
     pub(super) fn settle(&mut self, batch: &ReadyBatch, outcome: Outcome) {
         self.ready.remove(&batch.name.key());
@@ -249,12 +263,14 @@ impl<T: Clone> Queue<T> {
                 self.counters.items_delivered += batch.name.items;
             }
             Outcome::Expired => {
+                self.counters.batches_expired += 1;
                 let place = Place::Dead;
                 let name = batch.name;
                 self.dead.insert(name.key(), ReadyBatch { name, place });
                 return;
             }
-            Outcome::Dropped | Outcome::Removed => {}
+            Outcome::Dropped => self.counters.batches_dropped += 1,
+            Outcome::Removed => {}
         }
         self.options
             .spool_bytes

@@ -8,8 +8,8 @@ use batchd_frame::SealReason;
 use super::lanes::Lane;
 use super::state::{Closing, Queue, WRITTEN_SYNC_AFTER};
 
-impl<T> Queue<T> {
-    /// Closes batches that are due by age.
+impl<T: Clone> Queue<T> {
+    /// Closes batches that are due by age, and those whose lifespan is over.
     pub fn close_aged(&mut self) {
         let boot = self.env.clock.boot();
         let in_flight = self.in_flight;
@@ -21,6 +21,7 @@ impl<T> Queue<T> {
                 close_lane(lane, reason, in_flight, &mut self.closing);
             }
         }
+        self.close_over();
     }
 
     /// Closes all open batches, with all that was acknowledged. Those with a group under way are closed when it
@@ -34,7 +35,8 @@ impl<T> Queue<T> {
         }
     }
 
-    /// How long until something is due by time: an age, or the sync of what is only written.
+    /// How long until something is due by time: an age, the end of an open batch's lifespan, or the sync of what
+    /// is only written.
     #[must_use]
     pub fn next_due(&self) -> Option<Duration> {
         let boot = self.env.clock.boot();
@@ -49,7 +51,12 @@ impl<T> Queue<T> {
             let sync = lane
                 .unsynced_since
                 .map(|s| (s + WRITTEN_SYNC_AFTER).saturating_sub(boot));
-            for wait in [age, sync].into_iter().flatten() {
+            let over = lane
+                .batch
+                .as_ref()
+                .filter(|_| lane.close.is_none())
+                .and_then(|batch| self.over_in(batch.deadline, boot));
+            for wait in [age, sync, over].into_iter().flatten() {
                 due = Some(due.map_or(wait, |d| d.min(wait)));
             }
         }

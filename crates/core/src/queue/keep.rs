@@ -8,6 +8,7 @@ use batchd_frame::planted::{Planted, is_planted};
 use super::state::{Closing, Queue, view};
 use crate::env::{Env, File};
 use crate::error::{At, FsError};
+use crate::policy::Deadline;
 use crate::spool::layout::{OpenName, Place, QueueLayout, ReadyBatch};
 use crate::spool::open::OpenBatch;
 
@@ -41,7 +42,8 @@ pub(super) struct SealJob {
 /// How sealing went.
 #[derive(Debug, Default)]
 pub(super) struct SealResult {
-    sealed: Vec<(ReadyBatch, u64)>,
+    /// With the length of the file.
+    sealed: Vec<(ReadyBatch, Deadline, u64)>,
     /// For want of space; tried again later, in order.
     left: Vec<Closing>,
     pub broken: Option<FsError>,
@@ -62,10 +64,12 @@ impl SealJob {
             }
             match seal(env, &self.layout, &mut closing.batch, closing.reason) {
                 Ok(place) => {
-                    let name = closing.batch.ready_name();
+                    let batch = &closing.batch;
+                    let name = batch.ready_name();
+                    let sealed = ReadyBatch { name, place };
                     result
                         .sealed
-                        .push((ReadyBatch { name, place }, closing.batch.tail.offset));
+                        .push((sealed, batch.deadline, batch.tail.offset));
                 }
                 Err(SealError::NoSpace(error)) => {
                     result.no_space = Some(error);
@@ -205,7 +209,7 @@ fn make(env: &Env, path: &std::path::Path, bytes: u64) -> Result<Arc<dyn File>, 
     Ok(file)
 }
 
-impl<T> Queue<T> {
+impl<T: Clone> Queue<T> {
     /// How many closed batches wait for their seal.
     #[must_use]
     pub fn seals_waiting(&self) -> usize {
@@ -235,10 +239,10 @@ impl<T> Queue<T> {
         self.seals_under_way.clear();
         self.sealing_unsynced = false;
         let any = !result.sealed.is_empty();
-        for (batch, file_bytes) in result.sealed {
+        for (batch, deadline, file_bytes) in result.sealed {
             let (low, high) = PREFILL_BYTES;
             self.prefill_bytes = file_bytes.next_multiple_of(low).clamp(low, high);
-            self.ready.insert(batch.name.key(), batch);
+            self.admit(batch, deadline);
         }
         for closing in result.left.into_iter().rev() {
             self.closing.push_front(closing);

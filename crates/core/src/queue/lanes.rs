@@ -46,8 +46,9 @@ pub(super) struct Lanes {
     free: Vec<usize>,
     /// With so many in use, it is time to forget.
     forget_at: usize,
-    /// The highest `last_seq` of those forgotten.
-    forgotten_seq: u64,
+    /// The highest seq of a batch of a key without a lane: one that was forgotten, or never had any. Lanes that are
+    /// made later go on behind it.
+    floor: u64,
 }
 
 impl Default for Lanes {
@@ -57,7 +58,7 @@ impl Default for Lanes {
             numbers: HashMap::new(),
             free: Vec::new(),
             forget_at: LANES_KEPT,
-            forgotten_seq: 0,
+            floor: 0,
         }
     }
 }
@@ -77,7 +78,7 @@ impl Lanes {
         }
         let lane = Lane {
             key: key.clone(),
-            last_seq: self.forgotten_seq,
+            last_seq: self.floor,
             ..Lane::default()
         };
         let number = match self.free.pop() {
@@ -96,12 +97,12 @@ impl Lanes {
     /// again, so that it costs little a key.
     fn forget_idle(&mut self) {
         let (lanes, free) = (&mut self.lanes, &mut self.free);
-        let forgotten_seq = &mut self.forgotten_seq;
+        let floor = &mut self.floor;
         self.numbers.retain(|_, number| {
             let Some(lane) = lanes.get_mut(*number).filter(|lane| lane.is_idle()) else {
                 return true;
             };
-            *forgotten_seq = lane.last_seq.max(*forgotten_seq);
+            *floor = lane.last_seq.max(*floor);
             *lane = Lane::default();
             free.push(*number);
             false
@@ -130,6 +131,21 @@ impl Lanes {
             .filter(|(_, lane)| lane.batch.is_some() && !lane.busy)
             .min_by_key(|(_, lane)| lane.used)
             .map(|(number, _)| number)
+    }
+
+    /// Whatever this key fills from now on has a higher seq than that. Its lane, where it has one.
+    pub(super) fn follow(&mut self, key: &Key, seq: u64) -> Option<&mut Lane> {
+        let number = if key.is_empty() {
+            Some(0)
+        } else {
+            self.numbers.get(key).copied()
+        };
+        let Some(lane) = number.and_then(|number| self.lanes.get_mut(number)) else {
+            self.floor = self.floor.max(seq);
+            return None;
+        };
+        lane.last_seq = lane.last_seq.max(seq);
+        Some(lane)
     }
 
     pub(super) fn get(&self, number: usize) -> Option<&Lane> {

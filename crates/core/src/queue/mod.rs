@@ -8,10 +8,13 @@
 
 mod awaited;
 mod begin;
+pub mod claim;
 pub mod commit;
 mod complete;
+pub mod create;
 pub mod delivery;
 mod due;
+pub mod expiry;
 pub mod group;
 pub mod incoming;
 pub mod keep;
@@ -23,7 +26,9 @@ mod slots;
 pub mod state;
 
 pub use awaited::WAITING_MAX;
+pub use claim::{Claim, NotClaimed};
 pub use commit::{Commit, Led};
+pub use create::{CreateError, Creation};
 pub use delivery::FinishError;
 pub use incoming::{Ack, Answer, Begun, Failure, Incoming, Refusal};
 pub use state::{Counters, OPEN_BATCHES_MAX, OpenView, PRODUCER_WINDOW, Queue, QueueOptions};

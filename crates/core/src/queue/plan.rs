@@ -13,7 +13,7 @@ use super::pending::{TakenFrame, complete_headers};
 use super::slots::Slots;
 use super::state::{Closing, Queue, release_frame};
 use crate::env::File;
-use crate::policy::Fill;
+use crate::policy::{Deadline, Fill};
 use crate::spool::kept::BatchContents;
 use crate::spool::layout::OpenName;
 use crate::spool::open::OpenBatch;
@@ -29,7 +29,7 @@ struct Room {
     closed: usize,
 }
 
-impl<T> Queue<T> {
+impl<T: Clone> Queue<T> {
     /// Plans the next group, if there is something to write or sync and none is under way.
     pub fn plan(&mut self) -> Option<Group> {
         if self.in_flight || self.stopped {
@@ -184,8 +184,10 @@ impl<T> Queue<T> {
         })
     }
 
-    /// Closes the lane's batch where it takes nothing more: it came full from a restart, or somebody asked.
+    /// Closes the lane's batch where it takes nothing more: it came full from a restart, somebody asked, or its
+    /// lifespan is over.
     fn close_if_full(&mut self, number: usize) {
+        let is_over = self.is_lane_over(number);
         let Some(lane) = self.lanes.get_mut(number) else {
             return;
         };
@@ -201,6 +203,7 @@ impl<T> Queue<T> {
             .close
             .take()
             .or_else(|| self.options.policy.after_item(fill))
+            .or(is_over.then_some(SealReason::Lifespan))
             && let Some(batch) = lane.batch.take()
         {
             lane.unsynced_since = None;
@@ -237,6 +240,8 @@ impl<T> Queue<T> {
         let tail = Tail::after_header(&header.encode());
         let batch = OpenBatch {
             first_item_at: header.created_at,
+            // Told when its first item is in the file.
+            deadline: Deadline::NEVER,
             header,
             file,
             path: self.layout.open().join(name.to_string()),
@@ -248,17 +253,21 @@ impl<T> Queue<T> {
         (batch, start)
     }
 
-    /// A name no batch had before. Ids ascend with seqs, also where the wall clock is set back.
+    /// A name no batch had before. Ids ascend with seqs, also within a millisecond and where the wall clock is set
+    /// back.
     pub(super) fn new_name(&mut self) -> OpenName {
         let seq = self.next_seq;
         self.next_seq += 1;
         self.newest_millis = self.newest_millis.max(self.env.clock.wall_micros() / 1000);
         let mut random = [0; 10];
         self.env.entropy.fill(&mut random);
-        OpenName {
-            seq,
-            id: BatchId::new(self.newest_millis, random),
+        let mut id = BatchId::new(self.newest_millis, random);
+        if id <= self.last_id {
+            let [a, b, c, d, ..] = random;
+            id = self.last_id.next(u32::from_be_bytes([a, b, c, d]));
         }
+        self.last_id = id;
+        OpenName { seq, id }
     }
 
     /// Adds files to the group that have nothing to write but are to be synced: for a barrier, or because what

@@ -107,14 +107,15 @@ impl<T: Clone> Commit<T> {
     }
 }
 
-impl<T> Queue<T> {
+impl<T: Clone> Queue<T> {
     /// The next batches to read, newest first; nothing where all is read.
     fn to_recall(&self, at_most: usize) -> Option<Vec<ReadyBatch>> {
         let recall = self.recall.as_ref()?;
         let below = recall
             .read_from
             .unwrap_or((u64::MAX, BatchId::from_bytes([0xff; 16])));
-        let mut ready = self.ready.range(..below).rev().peekable();
+        let ready = self.ready.range(..below).rev();
+        let mut ready = ready.map(|(key, found)| (key, &found.batch)).peekable();
         let mut dead = self.dead.range(..below).rev().peekable();
         let next = || {
             let newer = match (ready.peek(), dead.peek()) {

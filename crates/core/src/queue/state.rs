@@ -10,13 +10,15 @@ use std::time::Duration;
 use batchd_frame::{BatchId, FileHeader, QueueName, SealReason, SubmissionId};
 
 use super::awaited::Awaited;
+use super::claim::Claims;
+use super::expiry::{Cleaner, Perishable, Tried};
 use super::incoming::Answer;
 use super::keep::Spare;
 use super::lanes::Lanes;
 use super::recall::Recall;
 use super::slots::Slots;
 use crate::env::Env;
-use crate::policy::{Fill, Policy};
+use crate::policy::{Deadline, ExpiryGate, Fill, Policy};
 use crate::spool::kept::{EndedBadly, KeptSubmissions};
 use crate::spool::layout::{QueueLayout, ReadyBatch};
 use crate::spool::open::OpenBatch;
@@ -62,6 +64,10 @@ pub struct Counters {
     pub batches_delivered: u64,
     /// Items delivered.
     pub items_delivered: u64,
+    /// Batches that outlived their lifespan, whatever became of them.
+    pub batches_expired: u64,
+    /// Batches dropped undelivered, for whatever reason.
+    pub batches_dropped: u64,
 }
 
 /// A batch that is closed and not yet sealed.
@@ -112,6 +118,8 @@ pub struct Queue<T> {
     pub(super) outbox: Vec<(T, Answer)>,
     pub(super) next_seq: u64,
     pub(super) newest_millis: u64,
+    /// The last id that was given: the next one is higher.
+    pub(super) last_id: BatchId,
     pub(super) spares: VecDeque<Spare>,
     pub(super) spares_under_way: usize,
     /// Batches begun since files were last made ahead.
@@ -127,11 +135,21 @@ pub struct Queue<T> {
     /// Files made ahead that no key can use any more, since it is past their seq.
     pub(super) useless: Vec<PathBuf>,
     /// In order of seq. The id tells two apart where a file that somebody put back has a seq used since.
-    pub(super) ready: BTreeMap<(u64, BatchId), ReadyBatch>,
+    pub(super) ready: BTreeMap<(u64, BatchId), Perishable>,
     pub(super) dead: BTreeMap<(u64, BatchId), ReadyBatch>,
+    /// Whose hands batches are in.
+    pub(super) claims: Arc<Claims>,
+    pub(super) gate: ExpiryGate,
+    pub(super) cleaner: Cleaner,
+    /// The last attempt that failed: a verdict tells of it.
+    pub(super) tried: Option<Tried>,
     pub(super) counters: Counters,
     pub(super) pending_bytes: usize,
     pub(super) in_flight: bool,
+    /// Groups that were under way and are not any more.
+    pub(super) groups_ended: u64,
+    /// So many wait for the end of a group.
+    pub(super) group_waiters: usize,
     pub(super) stopped: bool,
     /// What is on the medium is not known any more, and why.
     pub(super) broken: Option<String>,
@@ -139,10 +157,13 @@ pub struct Queue<T> {
     pub(super) keep_due: bool,
 }
 
-impl<T> Queue<T> {
+impl<T: Clone> Queue<T> {
     /// Puts a queue together from what was recovered.
     #[must_use]
     pub fn new(env: Env, layout: QueueLayout, options: QueueOptions, mut recovered: Found) -> Self {
+        let (wall, boot) = (env.clock.wall_micros(), env.clock.boot());
+        let rules = options.policy.expiry;
+        let gate = ExpiryGate::new(rules, recovered.newest_micros, wall, boot);
         let mut queue = Self {
             options,
             env,
@@ -160,6 +181,8 @@ impl<T> Queue<T> {
             outbox: Vec::new(),
             next_seq: recovered.next_seq,
             newest_millis: recovered.newest_micros / 1000,
+            // Those found may be of the same millisecond.
+            last_id: BatchId::new(recovered.newest_micros / 1000, [0xff; 10]),
             spares: VecDeque::new(),
             spares_under_way: 0,
             begun_lately: 0,
@@ -169,32 +192,36 @@ impl<T> Queue<T> {
             sealing_unsynced: false,
             close_when_done: false,
             useless: Vec::new(),
-            ready: recovered
-                .ready
-                .into_iter()
-                .map(|b| (b.name.key(), b))
-                .collect(),
+            ready: BTreeMap::new(),
             dead: recovered
                 .dead
                 .into_iter()
                 .map(|b| (b.name.key(), b))
                 .collect(),
+            claims: Arc::default(),
+            gate,
+            cleaner: Cleaner::starting(rules, boot),
+            tried: None,
             counters: Counters::default(),
             pending_bytes: 0,
             in_flight: false,
+            groups_ended: 0,
+            group_waiters: 0,
             stopped: false,
             broken: None,
             keep_due: false,
         };
-        let (wall, boot) = (queue.env.clock.wall_micros(), queue.env.clock.boot());
+        queue.admit_found(recovered.ready, wall, boot);
         let mut bytes: u64 = queue
             .ready
             .values()
+            .map(|perishable| &perishable.batch)
             .chain(queue.dead.values())
             .map(|b| b.name.bytes)
             .sum();
-        for batch in recovered.open {
+        for mut batch in recovered.open {
             bytes += batch.tail.bytes;
+            batch.deadline = Deadline::after_start(batch.expires_at(), wall, boot);
             let age = Duration::from_micros(wall.saturating_sub(batch.first_item_at));
             // A key that was stored is within its bounds.
             let number = queue.lanes.number(batch.header.key.as_bytes()).unwrap_or(0);
@@ -285,7 +312,7 @@ impl<T> Queue<T> {
 
     /// Batches that wait for delivery, in order of seq.
     pub fn ready(&self) -> impl Iterator<Item = &ReadyBatch> {
-        self.ready.values()
+        self.ready.values().map(|perishable| &perishable.batch)
     }
 
     /// Batches set aside, in order of seq.

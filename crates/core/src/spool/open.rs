@@ -7,6 +7,7 @@ use batchd_frame::{BatchId, FileHeader, FrameHeader, FrameKind, SealReason, code
 
 use crate::env::{Env, File};
 use crate::error::{At, FsError};
+use crate::policy::Deadline;
 use crate::spool::kept::BatchContents;
 use crate::spool::layout::ReadyName;
 use crate::spool::writer::{Tail, append_control, control_header, seal_of};
@@ -30,6 +31,8 @@ pub struct OpenBatch {
     pub contents: Arc<BatchContents>,
     /// When its first item was received, unix time in microseconds.
     pub first_item_at: u64,
+    /// The end of its lifespan in this process.
+    pub deadline: Deadline,
 }
 
 impl std::fmt::Debug for OpenBatch {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use batchd_frame::{
     BatchId, BodyLimits, BodyView, Digester, FILE_HEADER_BYTES, FRAME_ALIGN, FileHeader, FrameKind,
-    Seal, Verdict, codec,
+    ProducerRecord, Seal, Verdict, codec, file_header::FileHeaderError,
 };
 
 use crate::env::{Env, File};
 use crate::error::{At, FsError};
-use crate::spool::frames::{FRAMES_START, FrameReader};
+use crate::spool::frames::{FRAMES_START, FrameReader, NotAFrame};
 
 /// How far from the end of its file a seal is looked for.
 const SEAL_SEARCH_BYTES: u64 = 64 << 10;
@@ -49,6 +49,21 @@ pub struct Inspection {
     pub end: u64,
     /// Checksum of the last good frame's header, which a verdict repeats.
     pub last_crc: u32,
+}
+
+/// What has to be known of a batch to end it undelivered.
+#[derive(Debug, Clone)]
+pub struct Ends {
+    /// The header, where it can be read.
+    pub header: Option<FileHeader>,
+    /// The submissions it holds.
+    pub producers: Vec<ProducerRecord>,
+    /// End of the last good frame: where a verdict goes.
+    pub end: u64,
+    /// Checksum of the last good frame's header, which a verdict repeats.
+    pub last_crc: u32,
+    /// A frame or header of a newer program was met.
+    pub newer: bool,
 }
 
 /// A batch file that is open for reading.
@@ -93,10 +108,7 @@ impl SealedFile {
         let mut head = [0; FILE_HEADER_BYTES];
         let read = self.file.read_at(&mut head, 0).unwrap_or(0);
         let decoded = FileHeader::decode(head.get(..read).unwrap_or_default());
-        let newer_header = matches!(
-            decoded,
-            Err(batchd_frame::file_header::FileHeaderError::Newer(_))
-        );
+        let newer_header = is_newer(&decoded);
         let header = decoded.ok().filter(|h| h.id == self.id);
         let first_prev = header.as_ref().map(|_| FileHeader::crc_of(&head));
         let mut found = Found::default();
@@ -123,6 +135,55 @@ impl SealedFile {
     /// The seal alone, looked for from the end of the file.
     #[must_use]
     pub fn read_seal(&self) -> Option<Seal> {
+        // A seal that names very many producers is longer than the search.
+        let found = self.find_seal().map(|(_, seal)| seal);
+        found.or_else(|| self.inspect().seal)
+    }
+
+    /// What has to be known of a batch to end it undelivered. Reads its header and what is behind its items; all
+    /// of it only where no seal is found there.
+    #[must_use]
+    pub fn ends(&self) -> Ends {
+        let Some((offset, seal)) = self.find_seal() else {
+            let found = self.inspect();
+            return Ends {
+                header: found.header,
+                producers: found.seal.map(|seal| seal.producers).unwrap_or_default(),
+                end: found.end,
+                last_crc: found.last_crc,
+                newer: found.newer,
+            };
+        };
+        let mut head = [0; FILE_HEADER_BYTES];
+        let read = self.file.read_at(&mut head, 0).unwrap_or(0);
+        let decoded = FileHeader::decode(head.get(..read).unwrap_or_default());
+        let mut ends = Ends {
+            newer: is_newer(&decoded),
+            header: decoded.ok().filter(|header| header.id == self.id),
+            producers: seal.producers,
+            end: offset,
+            last_crc: 0,
+        };
+        if ends.header.is_none() {
+            ends.header = FileHeader::decode(&seal.header).ok();
+        }
+        let mut reader = FrameReader::new(&*self.file, self.id, self.len);
+        loop {
+            match reader.frame_at(ends.end) {
+                Ok(frame) => {
+                    ends.last_crc = frame.crc;
+                    ends.end += frame.header.frame_bytes();
+                }
+                Err(why) => {
+                    ends.newer |= why == NotAFrame::Newer;
+                    return ends;
+                }
+            }
+        }
+    }
+
+    /// The seal and where it is, if it is near the end of the file.
+    fn find_seal(&self) -> Option<(u64, Seal)> {
         let mut reader = FrameReader::new(&*self.file, self.id, self.len);
         let end = self.data_end().next_multiple_of(FRAME_ALIGN);
         let lowest = end.saturating_sub(SEAL_SEARCH_BYTES);
@@ -132,11 +193,10 @@ impl SealedFile {
             if let Ok(frame) = reader.frame_at(at)
                 && frame.header.kind == FrameKind::Seal
             {
-                return codec::decode(frame.body).ok();
+                return codec::decode(frame.body).ok().map(|seal| (at, seal));
             }
         }
-        // A seal that names very many producers is longer than that.
-        self.inspect().seal
+        None
     }
 
     /// End of the last byte that is not zero: what was preallocated may not be cut off yet.
@@ -195,6 +255,10 @@ impl SealedFile {
             left: 0,
         }
     }
+}
+
+fn is_newer(decoded: &Result<FileHeader, FileHeaderError>) -> bool {
+    matches!(decoded, Err(FileHeaderError::Newer(_)))
 }
 
 /// What a walk over a sealed file comes by.

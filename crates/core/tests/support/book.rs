@@ -20,6 +20,8 @@ pub struct Submission {
     pub items: Vec<Vec<u8>>,
     /// Whether its last item closes the batch.
     pub end: bool,
+    /// It was given as a batch of its own, without an id: it cannot be repeated, and is there whole or not at all.
+    pub created: bool,
     /// How often it was begun.
     pub begun: u32,
     /// What it was acknowledged as.
@@ -63,6 +65,8 @@ pub struct Book {
     pub submissions: Vec<Submission>,
     /// In order.
     pub sink: Vec<Delivered>,
+    /// Batches that may have been dropped.
+    dropping: Vec<BatchId>,
     acks: u64,
 }
 
@@ -136,11 +140,52 @@ impl Book {
             key: key.into(),
             items,
             end,
+            created: false,
             begun: 0,
             acked: None,
             order: None,
         });
         number
+    }
+
+    /// Adds a batch to be created; returns its number.
+    pub fn create(&mut self, key: &str, count: usize, size: usize) -> usize {
+        let number = self.submit(key, count, size, true);
+        self.submissions[number].created = true;
+        self.submissions[number].begun = 1;
+        number
+    }
+
+    /// Notes that a batch may be dropped from now on, on the record.
+    pub fn may_drop(&mut self, batch: BatchId, items: Vec<Vec<u8>>) {
+        if !self.dropping.contains(&batch) {
+            self.dropping.push(batch);
+            self.sink.push(Delivered {
+                batch,
+                items,
+                recorded: false,
+                dead: true,
+            });
+        }
+    }
+
+    /// Notes that it was: it must not come back.
+    pub fn dropped(&mut self, batch: BatchId) {
+        let mut sink = self.sink.iter_mut();
+        if let Some(last) = sink.rfind(|delivered| delivered.batch == batch) {
+            last.recorded = true;
+        }
+    }
+
+    /// Those that might have been dropped and were not delivered after all.
+    #[must_use]
+    pub fn not_delivered(&self) -> Vec<BatchId> {
+        let is_delivered = |id: &BatchId| {
+            let mut sink = self.sink.iter();
+            sink.any(|delivered| delivered.batch == *id && !delivered.dead)
+        };
+        let not = self.dropping.iter().filter(|id| !is_delivered(id));
+        not.copied().collect()
     }
 
     /// Notes an acknowledgement.
@@ -213,7 +258,7 @@ impl Book {
         for (number, submission) in self.submissions.iter().enumerate() {
             let got = &at[number];
             let whole = match due {
-                Due::All => true,
+                Due::All => !submission.created || submission.acked.is_some(),
                 Due::Acked(least) => submission.acked.is_some_and(|ack| ack >= least),
             };
             if let Some(index) = (0..submission.items.len()).find(|i| !got.contains_key(i)) {
@@ -221,7 +266,7 @@ impl Book {
                     let what = format!("item {index} of submission {number}: {submission:?}");
                     return Err(Violation::new(Kind::Lost, what));
                 }
-                if got.keys().any(|i| *i > index) {
+                if got.keys().any(|i| *i > index) || (submission.created && !got.is_empty()) {
                     let what = format!("submission {number} without item {index}");
                     return Err(Violation::new(Kind::NotAPrefix, what));
                 }

@@ -7,6 +7,10 @@
 //! |---|---|
 //! | `submit KEY COUNT SIZE [none\|written] [end]` | begins the next submission: COUNT items of SIZE bytes |
 //! | `repeat N [none\|written]` | begins submission N (from 0) again, under its id |
+//! | `create KEY COUNT SIZE [MS]` | makes a batch of its own, with a lifespan of MS or the queue's |
+//! | `clean` | the cleaner, until it has nothing more to do now |
+//! | `touch` | looks for the next batch, as who wants to read it does |
+//! | `wall SECONDS` | sets the wall clock, forward or back |
 //! | `lead` | leads the commit until nothing is left |
 //! | `keep` | closes what is aged, seals what is closed, makes files ahead |
 //! | `flush` | closes all open batches |

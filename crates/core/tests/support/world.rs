@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use batchd_core::env::sim::{EIO, ENOSPC, Fault, Image, OpKind, SimClock, SimDisk};
 use batchd_core::frame::checksum::crc32c;
-use batchd_core::frame::{BatchId, BodyLimits, BodyView, QueueName, SealReason};
+use batchd_core::frame::{
+    BatchId, BodyLimits, BodyView, OnExpire, QueueName, SealReason, encode_body,
+};
 use batchd_core::policy::Policy;
 use batchd_core::queue::{
-    Ack, Answer, Begun, Commit, FinishError, Incoming, Led, OPEN_BATCHES_MAX, PRODUCER_WINDOW,
-    QueueOptions,
+    Ack, Answer, Begun, Claim, Commit, CreateError, Creation, FinishError, Incoming, Led,
+    OPEN_BATCHES_MAX, PRODUCER_WINDOW, QueueOptions,
 };
 use batchd_core::spool::ReadyBatch;
 use batchd_core::spool::ledger::Outcome;
@@ -150,7 +152,29 @@ impl World {
                 let submission = self.book.submit(key, number(count), number(size), end);
                 self.begin(submission, ack(rest));
             }
-            ["repeat", submission, rest @ ..] => self.begin(number(submission), ack(rest)),
+            ["repeat", submission, rest @ ..] => {
+                // What is created has no id to be repeated under.
+                if !self.book.submissions[number(submission)].created {
+                    self.begin(number(submission), ack(rest));
+                }
+            }
+            ["create", key, count, size, rest @ ..] => {
+                let lifespan = rest.first().map(|ms| number(ms) as u64);
+                let submission = self.book.create(key, number(count), number(size));
+                self.create(submission, lifespan.map(Duration::from_millis))?;
+            }
+            ["clean"] => self.clean()?,
+            ["touch"] => {
+                if let Some(batch) = self.commit().next_ready() {
+                    self.touch(batch.name.id)?;
+                }
+            }
+            ["wall", seconds] => {
+                let seconds: i64 = seconds.parse().expect("seconds");
+                let now = batchd_core::env::Clock::wall_micros(&self.clock);
+                self.clock
+                    .set_wall(now.saturating_add_signed(seconds * 1_000_000));
+            }
             ["lead"] => self.lead()?,
             ["group"] => self.one_group()?,
             ["keep"] => {
@@ -173,7 +197,7 @@ impl World {
                 self.deliver(false)?;
             }
             ["bury"] => {
-                if let Some(batch) = self.commit().next_ready() {
+                if let Some(batch) = self.commit().claim_next() {
                     let (inspection, _) = self.read(&batch)?;
                     match self.commit().bury(&batch, &inspection, 1, "no".to_owned()) {
                         Ok(()) | Err(FinishError::Retry(_)) => {}
@@ -339,12 +363,126 @@ impl World {
         }
     }
 
+    /// Makes a batch.
+    pub fn create(&mut self, number: usize, lifespan: Option<Duration>) -> Result<(), Dead> {
+        let submission = &self.book.submissions[number];
+        let mut body = Vec::new();
+        encode_body(None, submission.items.iter().map(Vec::as_slice), &mut body);
+        let count = u32::try_from(submission.items.len()).unwrap();
+        let creation = Creation {
+            key: &submission.key,
+            body: &body,
+            body_crc: crc32c(&body),
+            view: BodyView::parse(&body, count, BodyLimits::NONE).unwrap(),
+            lifespan,
+        };
+        match self.commit().create(&creation) {
+            Ok(id) => {
+                self.book.ack(number, Ack::Synced);
+                let queue = self.commit().lock();
+                let found = queue.ready().find(|batch| batch.name.id == id);
+                let line = format!("{number} created as {}", found.unwrap().name.seq);
+                drop(queue);
+                self.say(&line);
+            }
+            Err(CreateError::Broken(error)) => return Err(dead(error)),
+            Err(error) => self.say(&format!("{number} not created: {error}")),
+        }
+        Ok(())
+    }
+
+    /// The cleaner, until it has nothing left to do now.
+    pub fn clean(&mut self) -> Result<(), Dead> {
+        let before = self.note_expiring()?;
+        let mut expired = 0;
+        loop {
+            let cleaned = self.commit().clean().map_err(dead)?;
+            expired += cleaned.expired;
+            if cleaned.next_due != Some(Duration::ZERO) {
+                break;
+            }
+        }
+        self.note_expired(&before);
+        if expired > 0 {
+            self.say(&format!("cleaned {expired}"));
+        }
+        Ok(())
+    }
+
+    /// Looks for a batch, as who wants to read it does. Says whether it has expired.
+    pub fn touch(&mut self, id: BatchId) -> Result<bool, Dead> {
+        let before = self.note_expiring()?;
+        let expired = self.commit().expire_at_access(id).map_err(dead)?;
+        self.note_expired(&before);
+        self.say(if expired { "expired" } else { "not expired" });
+        Ok(expired)
+    }
+
+    fn expire_from(&mut self, claim: &Claim) -> Result<bool, Dead> {
+        let before = self.note_expiring()?;
+        let ended = self.commit().expire_from(claim);
+        self.note_expired(&before);
+        match ended {
+            Ok(()) => {
+                self.say(&format!("expired {}", claim.name.seq));
+                Ok(true)
+            }
+            Err(FinishError::Retry(error)) => {
+                self.say(&format!("not expired: {}", error.operation));
+                Ok(false)
+            }
+            Err(error) => Err(dead(error)),
+        }
+    }
+
+    /// Notes what may be dropped now: whether it is, no crash tells.
+    fn note_expiring(&mut self) -> Result<Vec<BatchId>, Dead> {
+        if self.policy.on_expire == OnExpire::Dead {
+            return Ok(Vec::new());
+        }
+        let ready: Vec<ReadyBatch> = self.commit().lock().ready().copied().collect();
+        let mut noted = Vec::new();
+        for batch in ready {
+            if self.commit().is_expired(&batch) {
+                let (_, items) = self.read(&batch)?;
+                self.book.may_drop(batch.name.id, items);
+                noted.push(batch.name.id);
+            }
+        }
+        Ok(noted)
+    }
+
+    fn note_expired(&mut self, noted: &[BatchId]) {
+        self.take_answers();
+        let commit = self.commit.as_ref().expect("started");
+        for id in noted {
+            if commit.find_sealed(*id).is_none() {
+                self.book.dropped(*id);
+            }
+        }
+    }
+
+    /// Whether the ledger says that a batch was dropped.
+    fn is_dropped_on_record(&self, id: BatchId) -> bool {
+        let image = self.disk.live_image();
+        ["ledger", "ledger.1"].iter().any(|name| {
+            let text = image.read(format!("{QUEUE}/{name}")).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text).into_owned();
+            let id = id.to_string();
+            let mut lines = text.lines();
+            lines.any(|line| line.contains(&id) && line.contains("\"dropped\""))
+        })
+    }
+
     /// Gives the sink the next batch. With `finish` that is recorded, and the batch removed. False where there
     /// is none.
     pub fn deliver(&mut self, finish: bool) -> Result<bool, Dead> {
-        let Some(batch) = self.commit().next_ready() else {
+        let Some(batch) = self.commit().claim_next() else {
             return Ok(false);
         };
+        if self.commit().is_expired(&batch) {
+            return self.expire_from(&batch);
+        }
         let (inspection, items) = self.read(&batch)?;
         let mut line = format!("delivered {}:{}", batch.name.seq, names(&items));
         if let Some(damage) = &inspection.damage {
@@ -391,6 +529,11 @@ impl World {
                 self.say(&format!("dead {} damaged: no verdict", batch.name.seq));
             }
             self.book.set_aside(batch.name.id, items);
+        }
+        for id in self.book.not_delivered() {
+            if !self.is_dropped_on_record(id) {
+                self.say("damaged: dropped without a record");
+            }
         }
         Ok(())
     }

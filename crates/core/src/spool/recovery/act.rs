@@ -101,6 +101,8 @@ fn write_copy(
     } = copy;
     let mut batch = OpenBatch {
         first_item_at: first_item_at.unwrap_or(header.created_at),
+        // Told by whoever opens the queue: it knows the time.
+        deadline: crate::policy::Deadline::NEVER,
         header,
         file: Arc::clone(&file),
         path: new.to_path_buf(),
