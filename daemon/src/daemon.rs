@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use batchd_core::env::os;
@@ -15,12 +15,15 @@ use batchd_core::spool::{Layout, LockedSpool, SpoolError};
 use batchd_protocol::exit;
 
 use crate::config::{Config, Found};
+use crate::engine::drain::{self, Flushed};
 use crate::engine::{Engine, dispatch, housekeeping, recall};
+use crate::signals::Told;
 use crate::systemd::Manager;
 use crate::{ingest, listen, signals};
 
-/// How long a stop waits for attempts under way.
-pub(crate) const STOP_ATTEMPTS: Duration = Duration::from_secs(20);
+/// At least so long a stop waits for dispatchers, also where flushing has taken all of `shutdown_timeout`: they have
+/// to hear of it.
+const STOP_AT_LEAST: Duration = Duration::from_secs(1);
 /// The service manager is told this often how the daemon does.
 const STATUS_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -77,7 +80,7 @@ impl From<SpoolError> for Failure {
 
 /// Why the main thread goes on.
 enum Event {
-    Stop(&'static str),
+    Told(Told),
     Broken(String),
 }
 
@@ -111,8 +114,8 @@ pub(crate) fn run(
     let engine = Arc::new(engine);
 
     // Whoever finds the socket can also stop the daemon.
-    let _signals = signals::watch(move |name| {
-        events.send(Event::Stop(name)).ok();
+    let _signals = signals::watch(move |told| {
+        events.send(Event::Told(told)).ok();
     })
     .context("install signal handlers")?;
     let sockets = listen::open_all(&config.listen, inherited)?;
@@ -132,27 +135,37 @@ pub(crate) fn run(
     }
     manager.ready(|| engine.summary());
 
-    let ended = match wait(&event, manager, &engine) {
-        Event::Broken(what) => {
-            manager.stopping(&what);
-            // Those who wait have been told to repeat; the answers may still be on their way.
-            ingest.stop();
-            runtime.shutdown_background();
-            return Err(Failure {
-                error: anyhow::anyhow!(what).context("stopped: what is on the medium is not known"),
-                hint: Some("the next start recovers every acknowledged item; check the disk"),
-                code: exit::IOERR,
-            });
+    let ended = loop {
+        match wait(&event, manager, &engine) {
+            Event::Broken(what) => {
+                manager.stopping(&what);
+                // Those who wait have been told to repeat; the answers may still be on their way.
+                ingest.stop();
+                runtime.shutdown_background();
+                return Err(Failure {
+                    error: anyhow::anyhow!(what)
+                        .context("stopped: what is on the medium is not known"),
+                    hint: Some("the next start recovers every acknowledged item; check the disk"),
+                    code: exit::IOERR,
+                });
+            }
+            Event::Told(Told::FlushAll) => {
+                let Flushed { batches, items } = drain::flush_all(&engine);
+                tracing::info!(signal = "SIGUSR1", batches, items, "all queues are flushed");
+            }
+            Event::Told(Told::Stop(signal)) => break signal,
         }
-        Event::Stop(signal) => signal,
     };
     tracing::info!(signal = ended, "stopping");
-    engine.release_waiting();
+    let stopping = Instant::now();
     manager.stopping(ended);
+    engine.release_waiting();
     ingest.stop();
     recall.stop();
+    drain::drain(&engine, &runtime, config.shutdown_timeout);
     house.stop();
-    dispatchers.stop(&runtime, STOP_ATTEMPTS);
+    let left = config.shutdown_timeout.saturating_sub(stopping.elapsed());
+    dispatchers.stop(&runtime, left.max(STOP_AT_LEAST));
     let closed = engine.close();
     drop(sockets);
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -167,7 +180,7 @@ fn wait(event: &mpsc::Receiver<Event>, manager: &Manager, engine: &Engine) -> Ev
         match event.recv_timeout(STATUS_INTERVAL) {
             Ok(event) => return event,
             Err(RecvTimeoutError::Timeout) => manager.status(|| engine.summary()),
-            Err(RecvTimeoutError::Disconnected) => return Event::Stop("end"),
+            Err(RecvTimeoutError::Disconnected) => return Event::Told(Told::Stop("end")),
         }
     }
 }

@@ -2,32 +2,43 @@
 
 use std::io;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::{Handle, Signals};
 
-/// Calls `stop` at the first SIGTERM or SIGINT. A second one, while the daemon stops, does what it does without a
-/// handler: the spool takes no harm from it.
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// To stop cleanly, by the signal of this name.
+    Stop(&'static str),
+    /// To flush all queues.
+    FlushAll,
+}
+
+/// Calls `tell` at the first SIGTERM or SIGINT, and at every SIGUSR1 before it. A second SIGTERM or SIGINT, while the
+/// daemon stops, does what it does without a handler: the spool takes no harm from it.
 ///
 /// # Errors
 /// Where the handlers cannot be installed.
-pub(crate) fn watch(stop: impl Fn(&'static str) + Send + 'static) -> io::Result<Handle> {
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+pub(crate) fn watch(tell: impl Fn(Told) + Send + 'static) -> io::Result<Handle> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])?;
     let handle = signals.handle();
     std::thread::Builder::new()
         .name("signals".into())
         .spawn(move || {
             let mut stopping = false;
             for signal in signals.forever() {
-                let name = if signal == SIGINT {
-                    "SIGINT"
-                } else {
-                    "SIGTERM"
+                let told = match signal {
+                    SIGUSR1 => Told::FlushAll,
+                    SIGINT => Told::Stop("SIGINT"),
+                    _ => Told::Stop("SIGTERM"),
                 };
-                if stopping {
-                    signal_hook::low_level::emulate_default_handler(signal).ok();
+                if let Told::Stop(_) = told {
+                    if stopping {
+                        signal_hook::low_level::emulate_default_handler(signal).ok();
+                    }
+                    stopping = true;
                 }
-                stopping = true;
-                stop(name);
+                tell(told);
             }
         })?;
     Ok(handle)

@@ -35,6 +35,7 @@ struct Load {
     keys: u64,
     max_items: u32,
     max_age: &'static str,
+    on_shutdown: &'static str,
     /// Every so many submissions of the first client, the batches are flushed; 0 for never.
     flush_every: usize,
     ingest_threads: u32,
@@ -50,6 +51,7 @@ const SMALL: Load = Load {
     keys: 3,
     max_items: 30,
     max_age: "500ms",
+    on_shutdown: "keep",
     flush_every: 45,
     ingest_threads: 1,
     patience: LONG,
@@ -60,11 +62,14 @@ impl Load {
         let Self {
             max_items,
             max_age,
+            on_shutdown,
             ingest_threads,
             ..
         } = self;
         let queues = QUEUES.map(|queue| {
-            let policy = format!("max_items = {max_items}\nmax_age = \"{max_age}\"\n");
+            let policy = format!(
+                "max_items = {max_items}\nmax_age = \"{max_age}\"\non_shutdown = \"{on_shutdown}\"\n"
+            );
             format!("[queues.{queue}]\n{policy}{}", Site::lines_sink(queue))
         });
         let engine = format!("[engine]\ningest_threads = {ingest_threads}\n");
@@ -258,6 +263,31 @@ fn nor_after_a_restart_that_recovers() {
     assert!(report.violations.is_empty(), "{report}");
     assert!(report.acks_synced > 0 && report.delivered > 0, "{report}");
     assert_eq!(report.removed, report.delivered, "{report}");
+}
+
+#[test]
+fn nor_at_a_stop_that_flushes() {
+    let Some(strace) = service("strace") else {
+        return;
+    };
+    // All is open when the stop comes.
+    let load = Load {
+        max_items: 100_000,
+        max_age: "off",
+        on_shutdown: "flush",
+        flush_every: 0,
+        ..SMALL
+    };
+    let site = load.site();
+    let daemon = site.start_with(&recorder(&strace, &site));
+    load.submit(&site).expect("all answered");
+    assert_eq!(daemon.term(), Exit::Code(0), "{}", site.log_text());
+    let report = checked(&site);
+    assert!(report.violations.is_empty(), "{report}");
+    let keys = usize::try_from(load.queues * load.keys).expect("small");
+    assert_eq!(report.sealed, keys, "{report}");
+    assert_eq!(report.delivered, keys, "{report}");
+    assert_eq!(report.removed, keys, "{report}");
 }
 
 #[test]

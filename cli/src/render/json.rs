@@ -85,6 +85,7 @@ struct Queue<'a> {
     items_delivered: u64,
     attempts_failed: u32,
     last_error: Option<&'a str>,
+    beats_skipped: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -119,6 +120,7 @@ fn queue(queue: &QueueStatus) -> Queue<'_> {
         items_delivered: queue.items_delivered,
         attempts_failed: queue.attempts_failed,
         last_error: queue.last_error.as_deref(),
+        beats_skipped: queue.beats_skipped,
     }
 }
 

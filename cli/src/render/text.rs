@@ -115,6 +115,13 @@ pub(crate) fn status(status: &ServerStatus) -> String {
         ]);
     }
     text.push_str(&table.take());
+    for queue in status.queues.iter().filter(|queue| queue.beats_skipped > 0) {
+        let line = format!(
+            "queue {}: {} beats of the interval were skipped, because they came too late\n",
+            queue.queue, queue.beats_skipped
+        );
+        text.push_str(&line);
+    }
     text
 }
 

@@ -113,6 +113,10 @@ fn id() -> BatchId {
 }
 
 fn answer_status(peer: &mut Peer) {
+    answer_status_with(peer, 0);
+}
+
+fn answer_status_with(peer: &mut Peer, beats_skipped: u64) {
     let tally = |batches| Tally {
         batches,
         items: 10 * batches,
@@ -140,6 +144,7 @@ fn answer_status(peer: &mut Peer) {
                     items_delivered: 40,
                     attempts_failed: 1,
                     last_error: Some("no\troom".to_owned()),
+                    beats_skipped,
                 }],
             },
         },

@@ -4,7 +4,7 @@ use batchd_client::fake::{FakeDaemon, Peer, Script};
 use batchd_client::{BatchInfo, BatchState, FlushReport, QueueName};
 use batchd_protocol::{Request, Response, exit};
 
-use super::{Bench, TIME, answer_status, id};
+use super::{Bench, TIME, answer_status, answer_status_with, id};
 
 fn batch(seq: u64) -> BatchInfo {
     BatchInfo {
@@ -99,7 +99,14 @@ fn status_prints_the_daemon_and_its_queues() {
     logs   file     1      2     0     30  14.6 KiB        70         40       1  no\troom
     ");
     let ran = Bench::new().run_with("status --output json", answer_status);
-    insta::assert_snapshot!(ran.stdout, @r#"{"server":"batchd 0.1.0","pid":42,"started_at":1752460800000000,"spool":"/var/spool/batchd","quarantined":0,"queues":[{"queue":"logs","sink":"file","open":{"batches":1,"items":10,"bytes":5000},"ready":{"batches":2,"items":20,"bytes":10000},"dead":{"batches":0,"items":0,"bytes":0},"submissions_accepted":7,"items_accepted":70,"groups":3,"batches_delivered":4,"items_delivered":40,"attempts_failed":1,"last_error":"no\troom"}]}"#);
+    insta::assert_snapshot!(ran.stdout, @r#"{"server":"batchd 0.1.0","pid":42,"started_at":1752460800000000,"spool":"/var/spool/batchd","quarantined":0,"queues":[{"queue":"logs","sink":"file","open":{"batches":1,"items":10,"bytes":5000},"ready":{"batches":2,"items":20,"bytes":10000},"dead":{"batches":0,"items":0,"bytes":0},"submissions_accepted":7,"items_accepted":70,"groups":3,"batches_delivered":4,"items_delivered":40,"attempts_failed":1,"last_error":"no\troom","beats_skipped":0}]}"#);
+}
+
+#[test]
+fn status_tells_of_beats_that_were_skipped() {
+    let ran = Bench::new().run_with("status", |peer| answer_status_with(peer, 3));
+    let last = ran.stdout.lines().last();
+    insta::assert_snapshot!(last.unwrap_or_default(), @"queue logs: 3 beats of the interval were skipped, because they came too late");
 }
 
 fn flush(peer: &mut Peer) {

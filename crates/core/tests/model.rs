@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use batchd_core::frame::OnExpire;
 use batchd_core::frame::planted::Planted;
-use batchd_core::policy::{ExpiryRules, Policy};
+use batchd_core::policy::{ExpiryRules, Interval, IntervalMode, Policy};
 use batchd_core::queue::Ack;
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
@@ -50,19 +50,36 @@ fn step() -> impl Strategy<Value = String> {
 }
 
 fn policy() -> impl Strategy<Value = Policy> {
-    let age = Just(None).boxed().prop_union(Just(Some(2000)).boxed());
     let lifespan = prop_oneof![2 => Just(None), 1 => Just(Some(800)), 1 => Just(Some(3000))];
     let expiry = (lifespan, any::<bool>());
-    (1..9u32, 900..4000u64, age, expiry).prop_map(|(items, bytes, age, (lifespan, drop))| Policy {
+    let millis = |bits: u32, bit: u32, millis: u64| {
+        (bits >> bit & 1 == 1).then_some(Duration::from_millis(millis))
+    };
+    (1..9u32, 900..4000u64, 0..32u32, expiry).prop_map(move |(items, bytes, bits, expiry)| Policy {
         max_items: Some(items),
         max_bytes: Some(bytes),
-        max_age: age.map(Duration::from_millis),
-        lifespan: lifespan.map(Duration::from_millis),
-        on_expire: if drop { OnExpire::Drop } else { OnExpire::Dead },
+        max_age: millis(bits, 0, 2000),
+        max_since_flush: millis(bits, 1, 1500),
+        interval: millis(bits, 2, 1000).map(|every| Interval {
+            mode: match bits >> 3 & 1 {
+                0 => IntervalMode::FixedRate,
+                _ => IntervalMode::FixedDelay,
+            },
+            jitter_percent: 20,
+            every,
+        }),
+        idle: millis(bits, 4, 700),
+        lifespan: expiry.0.map(Duration::from_millis),
+        on_expire: if expiry.1 {
+            OnExpire::Drop
+        } else {
+            OnExpire::Dead
+        },
         expiry: ExpiryRules {
             cleanup_interval: Some(Duration::from_millis(300)),
             is_parked: false,
         },
+        ..Policy::default()
     })
 }
 

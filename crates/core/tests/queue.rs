@@ -11,7 +11,7 @@ use std::time::Duration;
 use batchd_core::env::sim::{EIO, Fault, OpKind};
 use batchd_core::frame::checksum::crc32c;
 use batchd_core::frame::{BodyLimits, BodyView};
-use batchd_core::policy::Policy;
+use batchd_core::policy::{Interval, IntervalMode, Policy};
 use batchd_core::queue::{Ack, Answer, Begun, Incoming};
 use batchd_core::spool::ledger::Outcome;
 use insta::assert_snapshot;
@@ -675,12 +675,20 @@ fn a_seal_may_be_long() {
 fn threads_lead_keep_house_and_deliver_at_once() {
     const THREADS: usize = 4;
     const EACH: usize = 150;
+    let millis = |millis| Some(Duration::from_millis(millis));
     let mut world = World::new(Policy {
         max_items: Some(7),
-        max_age: None,
+        max_age: millis(20),
+        max_since_flush: millis(15),
+        interval: Some(Interval {
+            mode: IntervalMode::FixedDelay,
+            ..Interval::every(Duration::from_millis(9))
+        }),
+        idle: millis(3),
         ..Policy::default()
     });
     world.start().unwrap();
+    let clock = world.clock.clone();
     for number in 0..THREADS * EACH {
         let key = ["a", "b", "c"][number % 3];
         world.book.submit(key, 1 + number % 4, 20, false);
@@ -733,6 +741,7 @@ fn threads_lead_keep_house_and_deliver_at_once() {
         }
         scope.spawn(|| {
             while producers_left.load(Ordering::SeqCst) > 0 {
+                clock.advance(Duration::from_micros(500));
                 commit.keep().unwrap();
                 std::thread::yield_now();
             }

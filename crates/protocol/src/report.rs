@@ -41,6 +41,8 @@ pub struct QueueStatus {
     pub attempts_failed: u32,
     /// What the last failed attempt said.
     pub last_error: Option<String>,
+    /// Beats of `interval` that were skipped because they came too late, of all keys.
+    pub beats_skipped: u64,
 }
 
 /// State of the daemon.

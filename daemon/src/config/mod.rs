@@ -6,6 +6,7 @@
 //! where it is, what is wrong and what would be right.
 
 mod check;
+mod interval;
 mod load;
 pub(crate) mod model;
 pub(crate) mod problem;

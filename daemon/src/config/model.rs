@@ -16,6 +16,9 @@ pub(crate) const SPOOL_BYTES_MAX: u64 = 10 << 30;
 /// `mode` of a socket, where the file does not say.
 pub(crate) const SOCKET_MODE: u32 = 0o660;
 
+/// `shutdown_timeout`, where the file does not say.
+pub(crate) const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// What the daemon runs by.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Config {
@@ -27,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) limits: LimitsConfig,
     /// Ingest threads; at least 1.
     pub(crate) ingest_threads: u32,
+    /// How long a clean stop waits for deliveries.
+    pub(crate) shutdown_timeout: Duration,
     /// The queues; `default` is always among them.
     pub(crate) queues: BTreeMap<QueueName, QueueConfig>,
     /// What a queue gets that is created on demand: the same as the queue `default`.

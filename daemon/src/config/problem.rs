@@ -141,6 +141,12 @@ pub(crate) enum Problem {
     /// No time.
     #[error("{0:?} {1}")]
     Time(String, TimeError),
+    /// No share.
+    #[error("{0:?} is not a share: write whole percents, such as \"10%\"")]
+    Percent(String),
+    /// What only an interval has.
+    #[error("there is no `interval` for it here: set one, or leave this out")]
+    NoInterval,
     /// A number, size or time that is too small or too large.
     #[error("{found} is out of range: {min} to {max}")]
     OutOfRange {

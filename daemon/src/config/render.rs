@@ -2,9 +2,11 @@
 
 use std::fmt::Display;
 use std::path::Path;
+use std::time::Duration;
 
+use super::interval::MODES;
 use super::model::{Config, DEFAULT_QUEUE, QueueConfig, SinkConfig, UnknownQueues};
-use super::schema::{ACKS, ON_EXPIRE, UNKNOWN_QUEUES};
+use super::schema::{ACKS, ON_EXPIRE, ON_SHUTDOWN, UNKNOWN_QUEUES};
 use super::section::join;
 use super::units::{render_size, render_time};
 use super::values::OFF;
@@ -31,6 +33,7 @@ impl Config {
         out.bare("connections", self.limits.connections);
         out.table("[engine]");
         out.bare("ingest_threads", self.ingest_threads);
+        out.text("shutdown_timeout", render_time(self.shutdown_timeout));
 
         // The template first: it is what the others differ from.
         out.queue(DEFAULT_QUEUE, &self.template, Some(self.unknown_queues));
@@ -66,6 +69,14 @@ impl Toml {
             "max_age",
             policy.max_age.map_or(OFF.to_owned(), render_time),
         );
+        self.time_or_off("max_since_flush", policy.max_since_flush);
+        self.time_or_off("interval", policy.interval.map(|interval| interval.every));
+        if let Some(interval) = policy.interval {
+            self.text("interval_mode", word(&MODES, interval.mode));
+            self.text("interval_jitter", format!("{}%", interval.jitter_percent));
+        }
+        self.time_or_off("idle", policy.idle);
+        self.text("on_shutdown", word(&ON_SHUTDOWN, policy.on_shutdown));
         self.text(
             "lifespan",
             policy.lifespan.map_or(OFF.to_owned(), render_time),
@@ -89,6 +100,10 @@ impl Toml {
                 self.bare("append", file.append);
             }
         }
+    }
+
+    fn time_or_off(&mut self, key: &str, time: Option<Duration>) {
+        self.text(key, time.map_or(OFF.to_owned(), render_time));
     }
 
     fn table(&mut self, header: &str) {

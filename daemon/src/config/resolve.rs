@@ -10,9 +10,10 @@ use batchd_frame::QueueName;
 use batchd_protocol::Ack;
 use batchd_sinks::FileSinkConfig;
 
+use super::interval;
 use super::model::{
-    Config, DEFAULT_QUEUE, LimitsConfig, Listen, QueueConfig, SOCKET_MODE, SPOOL_BYTES_MAX,
-    SinkConfig, SpoolConfig, UnknownQueues,
+    Config, DEFAULT_QUEUE, LimitsConfig, Listen, QueueConfig, SHUTDOWN_TIMEOUT, SOCKET_MODE,
+    SPOOL_BYTES_MAX, SinkConfig, SpoolConfig, UnknownQueues,
 };
 use super::problem::{Faults, Problem};
 use super::schema::{ConfigFile, LimitsTable, ListenEntry, QueueTable};
@@ -34,6 +35,7 @@ pub(super) fn resolve(
     let limits = resolve_limits(file.limits, faults);
     let unknown_queues = file.unknown_queues.unwrap_or_default();
 
+    interval::check(&file.template, &file.queues, faults);
     let built_in = built_in_queue(&file.template.sink, surroundings, faults);
     let template = inherit(file.template, &built_in);
     let others = file.queues.into_iter();
@@ -53,6 +55,7 @@ pub(super) fn resolve(
         listen: listen.into_iter().map(|entry| entry.listen).collect(),
         limits,
         ingest_threads: file.ingest_threads.unwrap_or(1),
+        shutdown_timeout: file.shutdown_timeout.unwrap_or(SHUTDOWN_TIMEOUT),
         queues: queues
             .into_iter()
             .map(|(name, queue)| (name, queue.config))
@@ -223,6 +226,10 @@ fn inherit(table: QueueTable, template: &QueueConfig) -> Resolved {
         max_items: table.max_items.resolve(inherited.max_items),
         max_bytes: table.max_bytes.resolve(inherited.max_bytes),
         max_age: table.max_age.resolve(inherited.max_age),
+        max_since_flush: table.max_since_flush.resolve(inherited.max_since_flush),
+        interval: table.interval.resolve(inherited.interval),
+        idle: table.idle.resolve(inherited.idle),
+        on_shutdown: table.on_shutdown.unwrap_or(inherited.on_shutdown),
         lifespan: table.lifespan.resolve(inherited.lifespan),
         on_expire: table.on_expire.unwrap_or(inherited.on_expire),
         expiry: inherited.expiry,

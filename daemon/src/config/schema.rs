@@ -6,13 +6,14 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use batchd_core::policy::BYTES_MAX_MAX;
+use batchd_core::policy::{BYTES_MAX_MAX, OnShutdown};
 use batchd_frame::{OnExpire, QueueName};
 use batchd_protocol::Ack;
 use batchd_sinks::file::ConfigError;
 use batchd_sinks::{Encoding, FileSinkConfig, Unencodable};
 use toml::de::DeTable;
 
+use super::interval::IntervalKeys;
 use super::model::{DEFAULT_QUEUE, Listen, SOCKET_MODE, SinkConfig, UnknownQueues};
 use super::problem::{Faults, Problem};
 use super::section::{Located, Section};
@@ -33,6 +34,8 @@ pub(super) const ACKS: [(&str, Ack); 4] = [
 ];
 pub(super) const ON_EXPIRE: [(&str, OnExpire); 2] =
     [("dead", OnExpire::Dead), ("drop", OnExpire::Drop)];
+pub(super) const ON_SHUTDOWN: [(&str, OnShutdown); 2] =
+    [("keep", OnShutdown::Keep), ("flush", OnShutdown::Flush)];
 pub(super) const UNKNOWN_QUEUES: [(&str, UnknownQueues); 2] = [
     ("reject", UnknownQueues::Reject),
     ("create", UnknownQueues::Create),
@@ -46,6 +49,7 @@ pub(super) struct ConfigFile {
     pub(super) listen: Option<Vec<ListenEntry>>,
     pub(super) limits: LimitsTable,
     pub(super) ingest_threads: Option<u32>,
+    pub(super) shutdown_timeout: Option<Duration>,
     pub(super) unknown_queues: Option<UnknownQueues>,
     pub(super) template: QueueTable,
     pub(super) queues: BTreeMap<QueueName, QueueTable>,
@@ -77,6 +81,10 @@ pub(super) struct QueueTable {
     pub(super) max_items: Setting<u32>,
     pub(super) max_bytes: Setting<u64>,
     pub(super) max_age: Setting<Duration>,
+    pub(super) max_since_flush: Setting<Duration>,
+    pub(super) interval: IntervalKeys,
+    pub(super) idle: Setting<Duration>,
+    pub(super) on_shutdown: Option<OnShutdown>,
     pub(super) lifespan: Setting<Duration>,
     pub(super) on_expire: Option<OnExpire>,
     pub(super) ack: Option<Ack>,
@@ -101,6 +109,7 @@ impl ConfigFile {
         if let Some(mut engine) = top.section("engine", faults) {
             let threads = values::integer(1..=INGEST_THREADS_MAX);
             file.ingest_threads = value(engine.read("ingest_threads", faults, threads));
+            file.shutdown_timeout = value(engine.read("shutdown_timeout", faults, values::time));
             engine.finish(faults);
         }
         if let Some(queues) = top.section("queues", faults) {
@@ -197,6 +206,10 @@ impl QueueTable {
             max_items: setting(queue.read("max_items", faults, items)),
             max_bytes: setting(queue.read("max_bytes", faults, bytes)),
             max_age: setting(queue.read("max_age", faults, or_off(values::time))),
+            max_since_flush: setting(queue.read("max_since_flush", faults, or_off(values::time))),
+            interval: IntervalKeys::read(&mut queue, faults),
+            idle: setting(queue.read("idle", faults, or_off(values::time))),
+            on_shutdown: value(queue.read("on_shutdown", faults, values::choice(ON_SHUTDOWN))),
             lifespan: setting(queue.read("lifespan", faults, or_off(values::time))),
             on_expire: value(queue.read("on_expire", faults, values::choice(ON_EXPIRE))),
             ack: value(queue.read("ack", faults, values::choice(ACKS))),

@@ -64,6 +64,11 @@ impl<'t> Section<'t> {
         join(&self.path, name)
     }
 
+    /// Whether `key` is there, with whatever value.
+    pub(super) fn has(&self, key: &str) -> bool {
+        find(self.table, key).is_some()
+    }
+
     /// Reads the value of `key`, if it is there. One that cannot be read is reported and counts as not there.
     pub(super) fn read<T>(
         &mut self,

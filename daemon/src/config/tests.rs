@@ -9,6 +9,8 @@ use super::model::SinkConfig;
 use super::problem::ConfigErrors;
 use super::{Config, Surroundings, check_config};
 
+mod triggers;
+
 /// The sample of the documentation.
 const SAMPLE: &str = r#"
 [spool]
@@ -84,11 +86,16 @@ fn without_a_file() {
 
     [engine]
     ingest_threads = 1
+    shutdown_timeout = "20s"
 
     [queues.default]
     max_items = 1000
     max_bytes = "1MiB"
     max_age = "5s"
+    max_since_flush = "off"
+    interval = "off"
+    idle = "off"
+    on_shutdown = "keep"
     lifespan = "off"
     on_expire = "dead"
     ack = "synced"
@@ -121,11 +128,16 @@ fn the_sample() {
 
     [engine]
     ingest_threads = 1
+    shutdown_timeout = "20s"
 
     [queues.default]
     max_items = 1000
     max_bytes = "1MiB"
     max_age = "5s"
+    max_since_flush = "off"
+    interval = "off"
+    idle = "off"
+    on_shutdown = "keep"
     lifespan = "off"
     on_expire = "dead"
     ack = "synced"
@@ -142,6 +154,10 @@ fn the_sample() {
     max_items = 1000
     max_bytes = "4MiB"
     max_age = "off"
+    max_since_flush = "off"
+    interval = "off"
+    idle = "off"
+    on_shutdown = "keep"
     lifespan = "1day"
     on_expire = "dead"
     ack = "synced"
@@ -204,11 +220,16 @@ fn everything_set() {
 
     [engine]
     ingest_threads = 2
+    shutdown_timeout = "20s"
 
     [queues.default]
     max_items = 1000
     max_bytes = "1MiB"
     max_age = "5s"
+    max_since_flush = "off"
+    interval = "off"
+    idle = "off"
+    on_shutdown = "keep"
     lifespan = "off"
     on_expire = "dead"
     ack = "synced"
@@ -226,6 +247,10 @@ fn everything_set() {
     max_items = 4294967295
     max_bytes = "1GiB"
     max_age = "1day 2h"
+    max_since_flush = "off"
+    interval = "off"
+    idle = "off"
+    on_shutdown = "keep"
     lifespan = "1ms"
     on_expire = "drop"
     ack = "written"
@@ -292,6 +317,10 @@ fn a_queue_inherits_switches_off_and_sets() {
     max_items = 10
     max_bytes = "1KiB"
     max_age = "5s"
+    max_since_flush = "off"
+    interval = "off"
+    idle = "off"
+    on_shutdown = "keep"
     lifespan = "1h"
     on_expire = "drop"
     ack = "none"
@@ -308,6 +337,10 @@ fn a_queue_inherits_switches_off_and_sets() {
     max_items = 10
     max_bytes = "1KiB"
     max_age = "5s"
+    max_since_flush = "off"
+    interval = "off"
+    idle = "off"
+    on_shutdown = "keep"
     lifespan = "1h"
     on_expire = "drop"
     ack = "none"
@@ -323,6 +356,10 @@ fn a_queue_inherits_switches_off_and_sets() {
     max_items = "off"
     max_bytes = "off"
     max_age = "off"
+    max_since_flush = "off"
+    interval = "off"
+    idle = "off"
+    on_shutdown = "keep"
     lifespan = "off"
     on_expire = "drop"
     ack = "none"
@@ -332,6 +369,10 @@ fn a_queue_inherits_switches_off_and_sets() {
     max_items = 1
     max_bytes = "1B"
     max_age = "1h"
+    max_since_flush = "off"
+    interval = "off"
+    idle = "off"
+    on_shutdown = "keep"
     lifespan = "2h"
     on_expire = "dead"
     ack = "synced"
@@ -411,7 +452,7 @@ fn unknown_keys_name_the_nearest() {
     assert_snapshot!(errors(text), @r#"
     b.toml:3:9: unknown key `max_itmes` in [queues.logs]: did you mean `max_items`?
     b.toml:4:9: unknown key `maxage` in [queues.logs]: did you mean `max_age`?
-    b.toml:5:9: unknown key `compression` in [queues.logs]: expected one of `max_items`, `max_bytes`, `max_age`, `lifespan`, `on_expire`, `ack`, `max_open_batches`, `producer_window`, `sink`
+    b.toml:5:9: unknown key `compression` in [queues.logs]: expected one of `max_items`, `max_bytes`, `max_age`, `max_since_flush`, `interval`, `interval_mode`, `interval_jitter`, `idle`, `on_shutdown`, `lifespan`, `on_expire`, `ack`, `max_open_batches`, `producer_window`, `sink`
     b.toml:6:22: unknown table `snik` in [queues.logs]: did you mean `sink`?
     b.toml:8:20: unknown table `west` in [queues.eu]: a name with a dot is quoted, as in [queues."eu.west"]
     b.toml:9:20: unknown table `snik` in [queues.eu]: did you mean `sink`?
@@ -420,7 +461,7 @@ fn unknown_keys_name_the_nearest() {
     b.toml:17:9: unknown key `pth` in [spool]: did you mean `path`?
     b.toml:20:9: unknown key `user` in [[listen]]: expected one of `path`, `mode`
     b.toml:21:11: unknown table `listne` at the top of the file: did you mean `listen`?
-    b.toml:23:9: unknown key `threads` in [engine]: expected `ingest_threads`
+    b.toml:23:9: unknown key `threads` in [engine]: expected one of `ingest_threads`, `shutdown_timeout`
     "#);
 }
 

@@ -99,6 +99,29 @@ pub(super) fn integer(range: RangeInclusive<u32>) -> impl Fn(&Value<'_>) -> Resu
     }
 }
 
+/// Reads a share in whole percents from `range`.
+pub(super) fn percent(range: RangeInclusive<u32>) -> impl Fn(&Value<'_>) -> Result<u32, Problem> {
+    move |value| {
+        if let DeValue::Integer(number) = value {
+            return Err(bare_number(number, "a share", "%"));
+        }
+        let text = string("a share such as \"10%\"")(value)?;
+        let digits = text.trim().strip_suffix('%').map(str::trim_end);
+        let is_whole = |text: &&str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let Some(digits) = digits.filter(is_whole) else {
+            return Err(Problem::Percent(excerpt(&text)));
+        };
+        // More digits than a number can have are more than any bound, too.
+        let percent = digits.parse().unwrap_or(u32::MAX);
+        if range.contains(&percent) {
+            return Ok(percent);
+        }
+        Err(out_of_range(excerpt(&text), &range, |bound| {
+            format!("{bound}%")
+        }))
+    }
+}
+
 /// Reads one of a few words.
 pub(super) fn choice<T: Copy, const N: usize>(
     choices: [(&'static str, T); N],

@@ -256,6 +256,7 @@ fn queue_status(queue: &Queue) -> QueueStatus {
         items_delivered: counters.items_delivered,
         attempts_failed: delivery.attempts_failed,
         last_error: delivery.last_error,
+        beats_skipped: counters.beats_skipped,
     }
 }
 

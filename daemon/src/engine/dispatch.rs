@@ -146,10 +146,16 @@ async fn deliver_all(
         sink = returned;
         engine.answer(&mut queue.commit.take_answers());
         match attempted {
-            Attempted::Done => queue.note(|state| {
-                state.attempts_failed = 0;
-                state.last_error = None;
-            }),
+            Attempted::Done => {
+                queue.note(|state| {
+                    state.attempts_failed = 0;
+                    state.last_error = None;
+                });
+                // The end of a flush may be what the next beat counts from.
+                if queue.commit.take_keep_due() {
+                    engine.house.ring();
+                }
+            }
             Attempted::Failed(error) => {
                 let failures = fail(queue, &batch, error);
                 return Some((sink, Some(backoff(engine.spool.env(), failures))));

@@ -3,6 +3,7 @@
 pub(crate) mod admin;
 mod attempt;
 pub(crate) mod dispatch;
+pub(crate) mod drain;
 pub(crate) mod housekeeping;
 mod queue;
 pub(crate) mod recall;
@@ -183,6 +184,11 @@ impl Engine {
             tracing::error!(queue = %queue, "{broken}");
             (self.broken)(format!("queue {queue}: {broken}"));
         }
+    }
+
+    /// Whether that has happened.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.is_broken.load(Ordering::SeqCst)
     }
 
     /// Seals what is closed and marks what stays open. Called when nothing else runs.

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use batchd_core::error::FsError;
-use batchd_core::policy::{ExpiryRules, Policy};
+use batchd_core::policy::{ExpiryRules, OnShutdown, Policy};
 use batchd_core::queue::{Ack, Commit, OPEN_BATCHES_MAX, PRODUCER_WINDOW, QueueOptions};
 use batchd_core::spool::LockedSpool;
 use batchd_frame::QueueName;
@@ -109,6 +109,12 @@ impl Queue {
         self.config
             .as_ref()
             .is_some_and(|config| config.sink.is_some())
+    }
+
+    /// What becomes of its open batches at a clean stop.
+    pub(crate) fn on_shutdown(&self) -> OnShutdown {
+        let config = self.config.as_ref();
+        config.map_or(OnShutdown::Keep, |config| config.policy.on_shutdown)
     }
 
     /// Where its batches go, for people.

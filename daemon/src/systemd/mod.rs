@@ -14,7 +14,7 @@ mod tests {
     use batchd_protocol::exit;
 
     use crate::config::Surroundings;
-    use crate::daemon::STOP_ATTEMPTS;
+    use crate::config::model::SHUTDOWN_TIMEOUT;
 
     const SERVICE: &str = include_str!("../../../systemd/batchd.service");
     const SOCKET: &str = include_str!("../../../systemd/batchd.socket");
@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn a_stop_has_the_time_that_it_takes() {
         let seconds: u64 = value(SERVICE, "TimeoutStopSec").parse().expect("seconds");
-        assert!(seconds >= 2 * STOP_ATTEMPTS.as_secs());
+        assert!(seconds >= 2 * SHUTDOWN_TIMEOUT.as_secs());
     }
 
     #[test]

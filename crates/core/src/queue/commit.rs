@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use batchd_frame::{QueueName, SealReason};
 
+use super::beats::Looked;
 use super::group::{Group, GroupResult};
 use super::incoming::{Answer, Begun, Incoming, Refusal};
 use super::state::{Queue, QueueOptions};
@@ -22,7 +23,7 @@ use crate::spool::recovery::{Recovered, recover};
 use crate::spool::root::LockedSpool;
 
 /// So many closed batches may wait for their seal before the commit helps: each holds a descriptor.
-const SEALS_WAITING_MAX: usize = 32;
+pub(super) const SEALS_WAITING_MAX: usize = 32;
 /// A leader writes so many groups before it lets its caller do something else.
 const GROUPS_AT_ONCE: usize = 8;
 
@@ -236,12 +237,16 @@ impl<T: Clone> Commit<T> {
         std::mem::take(&mut self.lock().keep_due)
     }
 
-    /// Keeps house: closes aged batches, seals what is closed, makes files ahead.
+    /// Keeps house: closes batches that are due by time or whose lifespan is over, seals what is closed, makes files ahead.
     ///
     /// # Errors
     /// [`Broken`] after a failed sync.
     pub fn keep(&self) -> Result<Kept, Broken> {
-        self.lock().close_aged();
+        let mut queue = self.lock();
+        let looked = queue.close_due();
+        queue.close_over();
+        drop(queue);
+        self.log_beats(looked);
         let ready = self.seal_closed()?;
         let job = self.lock().want_spares();
         if let Some(job) = job {
@@ -268,15 +273,33 @@ impl<T: Clone> Commit<T> {
         })
     }
 
+    /// Says when beats of `interval` begin to come too late, and when that is over: not at every beat.
+    fn log_beats(&self, looked: Looked) {
+        if let Some(skipped) = looked.late {
+            tracing::warn!(
+                queue = %self.name, skipped,
+                "beats of the interval come too late and are skipped; they are counted in the status"
+            );
+        }
+        if looked.on_time {
+            tracing::info!(queue = %self.name, "beats of the interval are on time again");
+        }
+    }
+
     /// Closes all open batches and returns the seqs of all that are not delivered yet, with their items.
     pub fn flush(&self) -> Vec<(u64, u64)> {
+        self.flush_because(SealReason::Flush)
+    }
+
+    /// As [`flush`](Self::flush), for another reason than that somebody asked.
+    pub fn flush_because(&self, reason: SealReason) -> Vec<(u64, u64)> {
         let mut queue = self.lock();
         let open: Vec<_> = queue
             .open_views()
             .iter()
             .map(|view| (view.header.seq, u64::from(view.fill.items)))
             .collect();
-        queue.close_all(SealReason::Flush);
+        queue.close_all(reason);
         let ready = queue
             .ready()
             .map(|batch| (batch.name.seq, batch.name.items));

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use batchd_frame::planted::{Planted, is_planted};
-use batchd_frame::{BatchId, KeptPart};
+use batchd_frame::{BatchId, KeptPart, SealReason};
 
 use super::awaited::Awaited;
 use super::due::close_lane;
@@ -31,9 +31,10 @@ impl<T: Clone> Queue<T> {
             }
         }
         if std::mem::take(&mut self.close_when_done) {
+            let boot = self.env.clock.boot();
             for lane in self.lanes.iter_mut() {
                 if let Some(reason) = lane.close.take() {
-                    close_lane(lane, reason, false, &mut self.closing);
+                    close_lane(lane, reason, boot, false, &mut self.closing);
                     self.keep_due = true;
                 }
             }
@@ -83,8 +84,17 @@ impl<T: Clone> Queue<T> {
             if start != Start::Begun {
                 lane.aged = (Duration::ZERO, boot);
                 after.deadline = Deadline::from_first_item(boot, after.header.lifespan);
+                lane.flushed = None;
             }
             self.keep_due |= start != Start::Begun || close.is_some() || !sync;
+            if !frames.is_empty() {
+                lane.quieted = (Duration::ZERO, boot);
+                // It was idle only until this group.
+                self.keep_due |= lane
+                    .close
+                    .take_if(|reason| *reason == SealReason::Idle)
+                    .is_some();
+            }
             match close.or(lane.close.take()) {
                 Some(reason) => {
                     lane.batch = None;
@@ -95,10 +105,16 @@ impl<T: Clone> Queue<T> {
                         self.closing.push_back(Closing {
                             batch: after,
                             reason,
+                            at: boot,
                         });
                     }
                 }
-                None => lane.batch = Some(after),
+                None => {
+                    lane.batch = Some(after);
+                    if start != Start::Begun {
+                        self.beats.plan(&self.options.policy, &self.env, boot, lane);
+                    }
+                }
             }
         }
         for number in group.barriers {

@@ -257,13 +257,13 @@ impl<T: Clone> Queue<T> {
     /// Closes the open batch of a key, whose next one gets a seq behind this. Says whether there may be any that is
     /// not sealed.
     fn close_before(&mut self, key: &Key, seq: u64) -> bool {
-        let in_flight = self.in_flight;
+        let (in_flight, boot) = (self.in_flight, self.env.clock.boot());
         let Some(lane) = self.lanes.follow(key, seq) else {
             return false;
         };
         let is_open = lane.batch.is_some() || in_flight;
         if is_open {
-            close_lane(lane, SealReason::Flush, in_flight, &mut self.closing);
+            close_lane(lane, SealReason::Flush, boot, in_flight, &mut self.closing);
             self.close_when_done |= in_flight;
             self.keep_due = true;
         }

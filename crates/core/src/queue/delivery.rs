@@ -257,6 +257,7 @@ impl<T: Clone> Queue<T> {
     pub(super) fn settle(&mut self, batch: &ReadyBatch, outcome: Outcome) {
         self.ready.remove(&batch.name.key());
         self.batch_ended(batch.name.id, outcome);
+        self.flush_ended(batch.name.id);
         match outcome {
             Outcome::Delivered | Outcome::DeliveredDamaged => {
                 self.counters.batches_delivered += 1;

@@ -1,4 +1,4 @@
-//! What is due by time, and what somebody wants closed.
+//! What somebody wants closed, and when to look again.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,58 +9,33 @@ use super::lanes::Lane;
 use super::state::{Closing, Queue, WRITTEN_SYNC_AFTER};
 
 impl<T: Clone> Queue<T> {
-    /// Closes batches that are due by age, and those whose lifespan is over.
-    pub fn close_aged(&mut self) {
-        let boot = self.env.clock.boot();
-        let in_flight = self.in_flight;
-        self.close_when_done |= in_flight;
-        for lane in self.lanes.iter_mut() {
-            if lane.batch.is_some()
-                && let Some(reason) = self.options.policy.at_age(lane.age(boot))
-            {
-                close_lane(lane, reason, in_flight, &mut self.closing);
-            }
-        }
-        self.close_over();
-    }
-
     /// Closes all open batches, with all that was acknowledged. Those with a group under way are closed when it
     /// is done.
     pub fn close_all(&mut self, reason: SealReason) {
+        let boot = self.env.clock.boot();
         self.close_when_done |= self.in_flight;
         for lane in self.lanes.iter_mut() {
             if lane.batch.is_some() || !lane.pending.is_empty() || self.in_flight {
-                close_lane(lane, reason, self.in_flight, &mut self.closing);
+                close_lane(lane, reason, boot, self.in_flight, &mut self.closing);
             }
         }
     }
 
-    /// How long until something is due by time: an age, the end of an open batch's lifespan, or the sync of what
-    /// is only written.
+    /// How long until something is due by time: the closing of a batch, the end of an open batch's lifespan, or the
+    /// sync of what is only written. Nothing where there is neither, whatever triggers are set.
     #[must_use]
     pub fn next_due(&self) -> Option<Duration> {
         let boot = self.env.clock.boot();
-        let mut due: Option<Duration> = None;
-        for lane in self.lanes.iter() {
-            let age = self
-                .options
-                .policy
-                .max_age
-                .filter(|_| lane.batch.is_some() && lane.close.is_none())
-                .map(|max| max.saturating_sub(lane.age(boot)));
-            let sync = lane
-                .unsynced_since
-                .map(|s| (s + WRITTEN_SYNC_AFTER).saturating_sub(boot));
-            let over = lane
-                .batch
-                .as_ref()
-                .filter(|_| lane.close.is_none())
-                .and_then(|batch| self.over_in(batch.deadline, boot));
-            for wait in [age, sync, over].into_iter().flatten() {
-                due = Some(due.map_or(wait, |d| d.min(wait)));
-            }
-        }
-        due
+        let unsynced = self.lanes.iter().filter_map(|lane| lane.unsynced_since);
+        let sync = unsynced
+            .map(|since| (since + WRITTEN_SYNC_AFTER).saturating_sub(boot))
+            .min();
+        let open = self.lanes.iter().filter(|lane| lane.close.is_none());
+        let over = open
+            .filter_map(|lane| self.over_in(lane.batch.as_ref()?.deadline, boot))
+            .min();
+        let all = [self.next_closing(boot), sync, over];
+        all.into_iter().flatten().min()
     }
 
     /// Whether something has been only written for long enough.
@@ -76,6 +51,7 @@ impl<T: Clone> Queue<T> {
 pub(super) fn close_lane(
     lane: &mut Lane,
     reason: SealReason,
+    boot: Duration,
     in_flight: bool,
     closing: &mut VecDeque<Closing>,
 ) {
@@ -84,7 +60,11 @@ pub(super) fn close_lane(
         lane.close = Some(reason);
     } else if let Some(batch) = lane.batch.take() {
         lane.unsynced_since = None;
-        closing.push_back(Closing { batch, reason });
+        closing.push_back(Closing {
+            batch,
+            reason,
+            at: boot,
+        });
     }
 }
 

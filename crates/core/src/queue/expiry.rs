@@ -436,6 +436,7 @@ impl<T: Clone> Queue<T> {
             close_lane(
                 lane,
                 SealReason::Lifespan,
+                boot,
                 self.in_flight,
                 &mut self.closing,
             );

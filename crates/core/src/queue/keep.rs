@@ -221,6 +221,9 @@ impl<T: Clone> Queue<T> {
             return None;
         }
         let closing: Vec<_> = self.closing.drain(..).collect();
+        for closed in &closing {
+            self.beats.note_closed(closed.at);
+        }
         self.sealing_unsynced = closing
             .iter()
             .any(|c| c.batch.synced_to < c.batch.tail.offset);
@@ -243,6 +246,9 @@ impl<T: Clone> Queue<T> {
             let (low, high) = PREFILL_BYTES;
             self.prefill_bytes = file_bytes.next_multiple_of(low).clamp(low, high);
             self.admit(batch, deadline);
+            if !self.options.has_sink {
+                self.flush_ended(batch.name.id);
+            }
         }
         for closing in result.left.into_iter().rev() {
             self.closing.push_front(closing);

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use batchd_frame::{Key, NameError, SealReason};
 
+use super::beats::LaneBeat;
 use super::pending::Pending;
 use crate::spool::open::OpenBatch;
 
@@ -20,6 +21,12 @@ pub(super) struct Lane {
     pub batch: Option<OpenBatch>,
     /// Age of the batch's first item at `aged_since`, and when that was by the boot clock.
     pub aged: (Duration, Duration),
+    /// The same of its newest item.
+    pub quieted: (Duration, Duration),
+    /// When the queue was last flushed, where the batch is due by that already.
+    pub flushed: Option<Duration>,
+    /// Its beats of `interval`.
+    pub beat: LaneBeat,
     /// Somebody wants the batch closed.
     pub close: Option<SealReason>,
     /// Set while frames are in the kernel and not known synced.
@@ -168,12 +175,19 @@ impl Lanes {
 impl Lane {
     /// Whether nothing is lost where it is forgotten but its `last_seq`.
     fn is_idle(&self) -> bool {
-        self.batch.is_none() && self.pending.is_empty() && !self.busy && !self.listed
+        let is_in_use = self.busy || self.listed || self.beat.is_under_way();
+        self.batch.is_none() && self.pending.is_empty() && !is_in_use
     }
 
     /// Age of the batch's first item.
     pub(super) fn age(&self, boot: Duration) -> Duration {
         let (age, since) = self.aged;
+        age + boot.saturating_sub(since)
+    }
+
+    /// Age of the batch's newest item.
+    pub(super) fn quiet(&self, boot: Duration) -> Duration {
+        let (age, since) = self.quieted;
         age + boot.saturating_sub(since)
     }
 }

@@ -7,6 +7,7 @@
 //! the lock, do its I/O without, report the result.
 
 mod awaited;
+mod beats;
 mod begin;
 pub mod claim;
 pub mod commit;
@@ -26,6 +27,7 @@ mod slots;
 pub mod state;
 
 pub use awaited::WAITING_MAX;
+pub use beats::Looked;
 pub use claim::{Claim, NotClaimed};
 pub use commit::{Commit, Led};
 pub use create::{CreateError, Creation};

@@ -100,7 +100,14 @@ impl<T: Clone> Queue<T> {
             let Some(lane) = oldest.and_then(|number| self.lanes.get_mut(number)) else {
                 return false;
             };
-            close_lane(lane, SealReason::OpenBatches, false, &mut self.closing);
+            let boot = self.env.clock.boot();
+            close_lane(
+                lane,
+                SealReason::OpenBatches,
+                boot,
+                false,
+                &mut self.closing,
+            );
             self.keep_due = true;
             room.closed += 1;
             room.open -= 1;
@@ -118,6 +125,7 @@ impl<T: Clone> Queue<T> {
             self.closing.push_back(Closing {
                 batch: first.after.clone(),
                 reason,
+                at: self.env.clock.boot(),
             });
             lane.batch = None;
             if let Some(mut beyond) = self.plan_lane(number) {
@@ -156,6 +164,7 @@ impl<T: Clone> Queue<T> {
                 .frames
                 .first()
                 .map_or(after.header.created_at, |f| f.header.received_at);
+            after.newest_item_at = after.first_item_at;
         }
         complete_headers(&mut taken, &mut after);
         // What goes on in the next batch must find its first part durable: otherwise a crash could keep the
@@ -207,7 +216,11 @@ impl<T: Clone> Queue<T> {
             && let Some(batch) = lane.batch.take()
         {
             lane.unsynced_since = None;
-            self.closing.push_back(Closing { batch, reason });
+            self.closing.push_back(Closing {
+                batch,
+                reason,
+                at: self.env.clock.boot(),
+            });
         }
     }
 
@@ -242,6 +255,7 @@ impl<T: Clone> Queue<T> {
             first_item_at: header.created_at,
             // Told when its first item is in the file.
             deadline: Deadline::NEVER,
+            newest_item_at: header.created_at,
             header,
             file,
             path: self.layout.open().join(name.to_string()),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use batchd_frame::{BatchId, FileHeader, QueueName, SealReason, SubmissionId};
 
 use super::awaited::Awaited;
+use super::beats::Beats;
 use super::claim::Claims;
 use super::expiry::{Cleaner, Perishable, Tried};
 use super::incoming::Answer;
@@ -40,7 +41,7 @@ pub struct QueueOptions {
     pub spool_bytes_max: u64,
     /// Most batches open at a time; past it, that which was used longest ago is closed.
     pub open_batches_max: usize,
-    /// Whether its batches are delivered.
+    /// Whether its batches are delivered. Where not, a flush has ended when they are sealed.
     pub has_sink: bool,
     /// How long before the newest thing in the queue submissions are recognised after a start.
     pub producer_window: Duration,
@@ -68,6 +69,8 @@ pub struct Counters {
     pub batches_expired: u64,
     /// Batches dropped undelivered, for whatever reason.
     pub batches_dropped: u64,
+    /// Beats of `interval` that were skipped, of all keys, because a look at the clock came too late.
+    pub beats_skipped: u64,
 }
 
 /// A batch that is closed and not yet sealed.
@@ -75,6 +78,8 @@ pub struct Counters {
 pub(super) struct Closing {
     pub batch: OpenBatch,
     pub reason: SealReason,
+    /// When it was closed, by the boot-time clock.
+    pub at: Duration,
 }
 
 /// An open batch, for listings.
@@ -127,6 +132,7 @@ pub struct Queue<T> {
     /// Bytes to fill a file made ahead with.
     pub(super) prefill_bytes: u64,
     pub(super) closing: VecDeque<Closing>,
+    pub(super) beats: Beats,
     pub(super) seals_under_way: Vec<(u64, OpenView)>,
     /// Among those are batches that hold frames not known synced.
     pub(super) sealing_unsynced: bool,
@@ -188,6 +194,7 @@ impl<T: Clone> Queue<T> {
             begun_lately: 0,
             prefill_bytes: 0,
             closing: VecDeque::new(),
+            beats: Beats::new(boot),
             seals_under_way: Vec::new(),
             sealing_unsynced: false,
             close_when_done: false,
@@ -222,15 +229,20 @@ impl<T: Clone> Queue<T> {
         for mut batch in recovered.open {
             bytes += batch.tail.bytes;
             batch.deadline = Deadline::after_start(batch.expires_at(), wall, boot);
-            let age = Duration::from_micros(wall.saturating_sub(batch.first_item_at));
+            let age_of = |at| Duration::from_micros(wall.saturating_sub(at));
+            let (aged, quieted) = (age_of(batch.first_item_at), age_of(batch.newest_item_at));
             // A key that was stored is within its bounds.
             let number = queue.lanes.number(batch.header.key.as_bytes()).unwrap_or(0);
             let Some(lane) = queue.lanes.get_mut(number) else {
                 continue;
             };
             lane.last_seq = batch.header.seq;
-            lane.aged = (age, boot);
+            lane.aged = (aged, boot);
+            lane.quieted = (quieted, boot);
             lane.batch = Some(batch);
+            queue
+                .beats
+                .plan(&queue.options.policy, &queue.env, boot, lane);
         }
         queue
             .options

@@ -33,6 +33,8 @@ pub struct OpenBatch {
     pub first_item_at: u64,
     /// The end of its lifespan in this process.
     pub deadline: Deadline,
+    /// When the newest item of those was received that were there at the start; its first item, where it began since.
+    pub newest_item_at: u64,
 }
 
 impl std::fmt::Debug for OpenBatch {

@@ -148,7 +148,7 @@ impl World {
         match words.as_slice() {
             [] => {}
             ["submit", key, count, size, rest @ ..] => {
-                let end = rest.contains(&"end");
+                let (key, end) = (key.trim_start_matches('-'), rest.contains(&"end"));
                 let submission = self.book.submit(key, number(count), number(size), end);
                 self.begin(submission, ack(rest));
             }
@@ -169,12 +169,6 @@ impl World {
                     self.touch(batch.name.id)?;
                 }
             }
-            ["wall", seconds] => {
-                let seconds: i64 = seconds.parse().expect("seconds");
-                let now = batchd_core::env::Clock::wall_micros(&self.clock);
-                self.clock
-                    .set_wall(now.saturating_add_signed(seconds * 1_000_000));
-            }
             ["lead"] => self.lead()?,
             ["group"] => self.one_group()?,
             ["keep"] => {
@@ -188,6 +182,7 @@ impl World {
                 let left = self.commit().undelivered(&seqs);
                 self.say(&format!("flush of {left}"));
             }
+            ["shutdown"] => drop(self.commit().flush_because(SealReason::Shutdown)),
             ["close"] => self.commit().lock().close_all(SealReason::Flush),
             ["deliver"] => {
                 self.deliver(true)?;
@@ -227,7 +222,17 @@ impl World {
                 self.commit().lock().release_waiting();
                 self.take_answers();
             }
-            ["wait", ms] => self.clock.advance(Duration::from_millis(number(ms) as u64)),
+            ["wait", time] => self.clock.advance(duration(time)),
+            ["wall", step] => self.step_wall(step),
+            ["due"] => {
+                let due = self.commit().lock().next_due();
+                self.say(&due.map_or("nothing is due".to_owned(), |due| format!("due in {due:?}")));
+            }
+            ["skipped"] => {
+                let skipped = self.commit().lock().counters().beats_skipped;
+                self.say(&format!("{skipped} skipped"));
+            }
+            ["reasons"] => self.reasons()?,
             ["stop"] => {
                 self.commit().close().map_err(dead)?;
                 self.commit = None;
@@ -590,6 +595,35 @@ impl World {
         self.out.push('\n');
     }
 
+    /// Moves the wall clock alone, as `+1d` or `-1d` say.
+    fn step_wall(&self, step: &str) {
+        let now = batchd_core::env::Clock::wall_micros(&self.clock);
+        if let Ok(seconds) = step.parse::<i64>() {
+            self.clock
+                .set_wall(now.saturating_add_signed(seconds * 1_000_000));
+            return;
+        }
+        let micros = |time| u64::try_from(duration(time).as_micros()).unwrap();
+        let (ahead, behind) = (step.strip_prefix('+'), step.strip_prefix('-'));
+        let then = match (ahead, behind) {
+            (Some(time), _) => now + micros(time),
+            (_, Some(time)) => now - micros(time),
+            _ => panic!("no step: {step}"),
+        };
+        self.clock.set_wall(then);
+    }
+
+    /// Says why the batches were closed that wait for delivery.
+    fn reasons(&mut self) -> Result<(), Dead> {
+        let ready: Vec<ReadyBatch> = self.commit().lock().ready().copied().collect();
+        for batch in ready {
+            let (inspection, items) = self.read(&batch)?;
+            let reason = inspection.seal.map_or("no seal", |seal| seal.reason.name());
+            self.say(&format!("{}:{} {reason}", batch.name.seq, names(&items)));
+        }
+        Ok(())
+    }
+
     fn list(&mut self) {
         let mut lines = Vec::new();
         for (place, seq, _, items) in self.contents().unwrap_or_default() {
@@ -605,6 +639,22 @@ impl World {
         for line in lines {
             self.say(&line);
         }
+    }
+}
+
+/// A time with its unit; milliseconds without one.
+fn duration(text: &str) -> Duration {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number = number.parse::<u64>().expect("a number");
+    match unit {
+        "us" => Duration::from_micros(number),
+        "" | "ms" => Duration::from_millis(number),
+        "s" => Duration::from_secs(number),
+        "d" => Duration::from_secs(number * 24 * 3600),
+        _ => panic!("no unit of time: {unit}"),
     }
 }
 

@@ -74,6 +74,7 @@ fn write_copy(
         tail: Tail::after_header(&encoded),
         contents: BatchContents::default(),
         first_item_at: None,
+        newest_item_at: 0,
         pending: encoded.to_vec(),
         written: 0,
         synced_to,
@@ -97,10 +98,13 @@ fn write_copy(
         tail,
         contents,
         first_item_at,
+        newest_item_at,
         ..
     } = copy;
+    let first_item_at = first_item_at.unwrap_or(header.created_at);
     let mut batch = OpenBatch {
-        first_item_at: first_item_at.unwrap_or(header.created_at),
+        first_item_at,
+        newest_item_at: newest_item_at.max(first_item_at),
         // Told by whoever opens the queue: it knows the time.
         deadline: crate::policy::Deadline::NEVER,
         header,
@@ -222,6 +226,7 @@ struct Copy<'a> {
     tail: Tail,
     contents: BatchContents,
     first_item_at: Option<u64>,
+    newest_item_at: u64,
     pending: Vec<u8>,
     written: u64,
     synced_to: u64,
@@ -238,6 +243,7 @@ impl Copy<'_> {
             return;
         };
         self.first_item_at.get_or_insert(frame.header.received_at);
+        self.newest_item_at = frame.header.received_at;
         let (batch, bytes) = (self.header.id, view.item_bytes());
         let encoded = self
             .tail
