@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 
 use batchd_protocol::exit;
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 
 use crate::args::Cli;
 use crate::commands::{self, Context};
@@ -17,6 +17,12 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>, mut world: Worl
         Ok(cli) => cli,
         Err(error) => return usage(&error, &mut world),
     };
+    // One before the command and one behind it are not compared by the parser.
+    if cli.global.socket.is_some() && cli.command.spool().is_some() {
+        let text = "the argument '--socket <PATH>' cannot be used with '--spool <DIR>'";
+        let error = Cli::command().error(ErrorKind::ArgumentConflict, text);
+        return usage(&error, &mut world);
+    }
     let socket = world.surroundings.socket(cli.global.socket.as_deref());
     let mut context = Context {
         socket,

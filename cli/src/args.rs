@@ -1,15 +1,16 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{cat, flush, ls, show, status, submit};
+use crate::commands::{cat, flush, ls, show, status, submit, verify};
 
 const EXIT_CODES: &str = "\
 Exit codes:
    0  success (also where nobody reads standard output any more)
+   2  damage was found: what can be read was read
   64  the command line is wrong
   65  the input can never be taken: do not repeat it
   66  no such input file, queue or batch
@@ -19,6 +20,7 @@ Exit codes:
   75  not now, or not known: try again
   76  the daemon does not speak this protocol
   77  not permitted
+  78  the spool is of a newer program
 
 Example:
   echo hello | batchctl submit --queue logs";
@@ -48,6 +50,14 @@ pub(crate) struct GlobalArgs {
     pub(crate) timeout: Duration,
 }
 
+/// For commands that can also do without a daemon.
+#[derive(Debug, Args)]
+pub(crate) struct PlaceArgs {
+    /// Read this spool while no daemon runs, instead of asking one; nothing is written
+    #[arg(long, value_name = "DIR", conflicts_with = "socket")]
+    pub(crate) spool: Option<PathBuf>,
+}
+
 /// Form of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
@@ -66,6 +76,21 @@ pub(crate) enum Command {
     Ls(ls::LsArgs),
     Show(show::ShowArgs),
     Cat(cat::CatArgs),
+    Verify(verify::VerifyArgs),
+}
+
+impl Command {
+    /// The spool that is read instead of asking a daemon.
+    pub(crate) fn spool(&self) -> Option<&Path> {
+        let place = match self {
+            Self::Submit(_) | Self::Flush(_) | Self::Status(_) => return None,
+            Self::Ls(args) => &args.place,
+            Self::Show(args) => &args.place,
+            Self::Cat(args) => &args.place,
+            Self::Verify(args) => &args.place,
+        };
+        place.spool.as_deref()
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -8,6 +8,7 @@ use batchd_client::{Error as ClientError, ErrorCode};
 use batchd_protocol::exit;
 
 use crate::commands::Context;
+use crate::offline::OfflineError;
 
 /// Failures of batchctl's own.
 #[derive(Debug)]
@@ -27,6 +28,13 @@ pub(crate) enum Failure {
     },
     /// Standard output cannot be written.
     Output(io::Error),
+    /// What was asked for was done, and something cannot be read.
+    Damaged {
+        /// Places that are bad.
+        places: u64,
+        /// Items that are missing, as far as that is known.
+        items_missing: u64,
+    },
 }
 
 impl std::fmt::Display for Failure {
@@ -43,6 +51,14 @@ impl std::fmt::Display for Failure {
                 "{input}: {place} is longer than the {bytes_max} bytes the daemon takes"
             ),
             Self::Output(_) => f.write_str("cannot write to standard output"),
+            Self::Damaged {
+                places,
+                items_missing,
+            } => write!(
+                f,
+                "damage in {}; items that are known to be missing: {items_missing}",
+                count(*places, "place")
+            ),
         }
     }
 }
@@ -51,7 +67,7 @@ impl std::error::Error for Failure {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Open(_, error) | Self::Read(_, error) | Self::Output(error) => Some(error),
-            Self::ItemTooLarge { .. } => None,
+            Self::ItemTooLarge { .. } | Self::Damaged { .. } => None,
         }
     }
 }
@@ -114,7 +130,11 @@ fn exit_code(error: &anyhow::Error) -> u8 {
             Failure::Open(..) => exit::NOINPUT,
             Failure::ItemTooLarge { .. } => exit::DATAERR,
             Failure::Read(..) | Failure::Output(_) => exit::IOERR,
+            Failure::Damaged { .. } => exit::DAMAGED,
         };
+    }
+    if let Some(failed) = error.downcast_ref::<OfflineError>() {
+        return failed.exit_code();
     }
     error
         .downcast_ref::<ClientError>()
@@ -139,6 +159,16 @@ fn client_exit_code(error: &ClientError) -> u8 {
 }
 
 fn hint(error: &anyhow::Error, socket: &Path) -> Option<String> {
+    if let Some(failed) = error.downcast_ref::<OfflineError>() {
+        return failed.hint().map(str::to_owned);
+    }
+    if let Some(Failure::Damaged { .. }) = error.downcast_ref::<Failure>() {
+        return Some(
+            "batchd delivers what is whole of a damaged batch and keeps the file in quarantine; \
+             'batchctl cat' reads what can be read now"
+                .to_owned(),
+        );
+    }
     let socket = socket.display();
     match error.downcast_ref::<ClientError>()? {
         ClientError::Connect { source, .. } if is_denied(source) => Some(format!(

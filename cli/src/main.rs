@@ -8,6 +8,7 @@ mod args;
 mod commands;
 mod failure;
 mod input;
+mod offline;
 mod render;
 mod split;
 #[cfg(test)]

@@ -65,7 +65,7 @@ impl From<SpoolError> for Failure {
         match error {
             SpoolError::Locked { .. } => Self {
                 error: error.into(),
-                hint: Some("stop the other daemon, or give this one a [spool] path of its own"),
+                hint: Some("stop that process, or give this daemon a [spool] path of its own"),
                 code: exit::TEMPFAIL,
             },
             SpoolError::Newer { .. } => Self {

@@ -1,13 +1,17 @@
 //! `batchctl cat`
 
-use batchd_client::BatchId;
+use batchd_client::{BatchId, Finding};
 use clap::Args;
 
 use super::Context;
+use crate::args::PlaceArgs;
+use crate::failure::{Failure, escape_controls};
+use crate::offline::Offline;
 
 /// Writes the items of batches to standard output, as they are
 ///
-/// --output does not apply.
+/// --output does not apply. With --spool, what is damaged is told on standard error, what can be read is written all
+/// the same, and the exit code is 2.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  batchctl cat 0197f3a2-5f3b-7c44-9e1d-2b7c5a0d9e11 > items.txt")]
 pub(crate) struct CatArgs {
@@ -20,33 +24,98 @@ pub(crate) struct CatArgs {
     /// End items with nothing
     #[arg(long, conflicts_with = "null")]
     raw: bool,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
 }
 
 /// Written at once, in bytes.
 const WRITE_BYTES: usize = 64 << 10;
 
 pub(crate) fn run(args: &CatArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
-    let end: &[u8] = match (args.raw, args.null) {
-        (true, _) => b"",
-        (false, true) => b"\0",
-        (false, false) => b"\n",
+    let mut out = Items {
+        buffer: Vec::new(),
+        end: match (args.raw, args.null) {
+            (true, _) => b"",
+            (false, true) => b"\0",
+            (false, false) => b"\n",
+        },
     };
+    match &args.place.spool {
+        Some(spool) => read(&Offline::open(spool)?, args, &mut out, context),
+        None => ask(args, &mut out, context),
+    }
+}
+
+/// Writes what the daemon has.
+fn ask(args: &CatArgs, out: &mut Items, context: &mut Context<'_>) -> anyhow::Result<()> {
     let mut client = context.client()?;
-    let mut buffer = Vec::new();
     for &batch in &args.batches {
-        let written = client.items(batch).try_for_each(|item| {
-            buffer.extend_from_slice(&item?);
-            buffer.extend_from_slice(end);
-            if buffer.len() >= WRITE_BYTES {
-                context.print_bytes(&buffer)?;
-                buffer.clear();
-            }
-            anyhow::Ok(())
-        });
+        let written = client
+            .items(batch)
+            .try_for_each(|item| out.put(&item?, context));
         // What was read goes out, whatever came after it.
-        context.print_bytes(&buffer)?;
-        buffer.clear();
+        out.write(context)?;
         written?;
     }
     Ok(())
+}
+
+/// Writes what can be read in a spool; what cannot is told.
+fn read(
+    spool: &Offline,
+    args: &CatArgs,
+    out: &mut Items,
+    context: &mut Context<'_>,
+) -> anyhow::Result<()> {
+    let (mut places, mut items_missing) = (0, 0u64);
+    for &batch in &args.batches {
+        let damages = spool.items(batch, &mut |item| out.put(item, context));
+        out.write(context)?;
+        for Finding {
+            path,
+            offset,
+            what,
+            items_missing: missing,
+            ..
+        } in damages?
+        {
+            places += 1;
+            items_missing = items_missing.saturating_add(missing);
+            let at = offset.map_or(String::new(), |offset| format!(" at {offset}"));
+            let line = escape_controls(&format!("{path}{at}: {what}"));
+            context.world.tell(format_args!("batchctl: {line}"));
+        }
+    }
+    if places == 0 {
+        return Ok(());
+    }
+    let damaged = Failure::Damaged {
+        places,
+        items_missing,
+    };
+    Err(damaged.into())
+}
+
+/// Items on their way out.
+struct Items {
+    buffer: Vec<u8>,
+    /// What ends each.
+    end: &'static [u8],
+}
+
+impl Items {
+    fn put(&mut self, item: &[u8], context: &mut Context<'_>) -> anyhow::Result<()> {
+        self.buffer.extend_from_slice(item);
+        self.buffer.extend_from_slice(self.end);
+        if self.buffer.len() >= WRITE_BYTES {
+            self.write(context)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, context: &mut Context<'_>) -> anyhow::Result<()> {
+        context.print_bytes(&self.buffer)?;
+        self.buffer.clear();
+        Ok(())
+    }
 }

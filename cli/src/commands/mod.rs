@@ -6,6 +6,7 @@ pub(crate) mod ls;
 pub(crate) mod show;
 pub(crate) mod status;
 pub(crate) mod submit;
+pub(crate) mod verify;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -71,5 +72,6 @@ pub(crate) fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result
         Command::Ls(args) => ls::run(&args, context),
         Command::Show(args) => show::run(&args, context),
         Command::Cat(args) => cat::run(&args, context),
+        Command::Verify(args) => verify::run(&args, context),
     }
 }

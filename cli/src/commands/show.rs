@@ -4,7 +4,8 @@ use batchd_client::BatchId;
 use clap::Args;
 
 use super::Context;
-use crate::args::Output;
+use crate::args::{Output, PlaceArgs};
+use crate::offline::Offline;
 use crate::render::{json, text};
 
 /// Shows one batch
@@ -14,10 +15,15 @@ pub(crate) struct ShowArgs {
     /// Its id, whole
     #[arg(value_name = "ID")]
     batch: BatchId,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
 }
 
 pub(crate) fn run(args: &ShowArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
-    let batch = context.client()?.show(args.batch)?;
+    let batch = match &args.place.spool {
+        Some(spool) => Offline::open(spool)?.show(args.batch)?,
+        None => context.client()?.show(args.batch)?,
+    };
     match context.output {
         Output::Table => context.print(&text::batch(&batch)),
         Output::Json => context.print_json(&json::batch(&batch)),

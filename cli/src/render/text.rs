@@ -36,7 +36,7 @@ const QUEUE_COLUMNS: [(&str, Align); 11] = [
 ];
 
 /// Stands for nothing.
-const NONE: &str = "-";
+pub(super) const NONE: &str = "-";
 
 /// A row of a listing.
 pub(crate) fn batch_row(batch: &BatchInfo) -> [String; 9] {
@@ -147,7 +147,7 @@ fn key_text(key: &[u8]) -> String {
     }
 }
 
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     ByteSize(bytes).display().iec().to_string()
 }
 

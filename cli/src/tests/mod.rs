@@ -1,6 +1,7 @@
 //! Whole commands against a daemon that follows a script: what goes where, and with which exit code.
 
 mod failing;
+mod offline;
 mod showing;
 mod submitting;
 

@@ -7,7 +7,9 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use batchd_frame::{BatchId, QueueName};
-use batchd_protocol::{BatchInfo, FlushReport, ItemsPage, Limits, ListCursor, ServerStatus};
+use batchd_protocol::{
+    BatchInfo, FlushReport, ItemsPage, Limits, ListCursor, ServerStatus, VerifiedPage,
+};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::time;
@@ -162,6 +164,26 @@ impl Client {
     pub async fn show(&mut self, batch: BatchId) -> Result<BatchInfo, Error> {
         match self.ask(Ask::Show(batch), None).await? {
             Answer::Show(batch) => Ok(batch),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// A page of what is wrong with batches, after `after`: one request reads a bounded number of them. Where `next`
+    /// of the answer is set, ask for the page after it.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn verify_page(
+        &mut self,
+        queue: Option<&QueueName>,
+        after: Option<ListCursor>,
+    ) -> Result<VerifiedPage, Error> {
+        let ask = Ask::Verify {
+            queue: queue.cloned(),
+            after,
+        };
+        match self.ask(ask, None).await? {
+            Answer::Verify(page) => Ok(page),
             _ => Err(unexpected()),
         }
     }

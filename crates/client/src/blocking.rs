@@ -6,7 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use batchd_frame::{BatchId, QueueName};
-use batchd_protocol::{BatchInfo, FlushReport, ItemsPage, Limits, ListCursor, ServerStatus};
+use batchd_protocol::{
+    BatchInfo, FlushReport, ItemsPage, Limits, ListCursor, ServerStatus, VerifiedPage,
+};
 
 use crate::client_state::{ClientState, RECEIVE_BYTES, RECEIVES_MAX, unexpected};
 use crate::error::Error;
@@ -159,6 +161,26 @@ impl Client {
     pub fn show(&mut self, batch: BatchId) -> Result<BatchInfo, Error> {
         match self.ask(Ask::Show(batch), None)? {
             Answer::Show(batch) => Ok(batch),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// A page of what is wrong with batches, after `after`: one request reads a bounded number of them. Where `next`
+    /// of the answer is set, ask for the page after it.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub fn verify_page(
+        &mut self,
+        queue: Option<&QueueName>,
+        after: Option<ListCursor>,
+    ) -> Result<VerifiedPage, Error> {
+        let ask = Ask::Verify {
+            queue: queue.cloned(),
+            after,
+        };
+        match self.ask(ask, None)? {
+            Answer::Verify(page) => Ok(page),
             _ => Err(unexpected()),
         }
     }

@@ -41,8 +41,8 @@ mod tests;
 
 pub use batchd_frame::{BatchId, Key, NameError, ProducerId, QueueName, SubmissionId};
 pub use batchd_protocol::{
-    Ack, BatchInfo, BatchState, ErrorCode, FlushReport, ItemsPage, Limits, ListCursor, QueueStatus,
-    ServerStatus, Tally,
+    Ack, BatchInfo, BatchState, ErrorCode, Finding, FindingKind, FlushReport, ItemsPage, Limits,
+    ListCursor, QueueStatus, ServerStatus, Tally, VerifiedPage,
 };
 
 pub use error::{Error, ProtocolError};

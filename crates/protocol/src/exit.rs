@@ -4,6 +4,8 @@
 pub const OK: u8 = 0;
 /// A failure with no better name.
 pub const FAILURE: u8 = 1;
+/// Damage was found: what was asked for was done, and something of the spool cannot be read.
+pub const DAMAGED: u8 = 2;
 /// The command line is wrong.
 pub const USAGE: u8 = 64;
 /// The input can never be taken: do not repeat it.

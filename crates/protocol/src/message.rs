@@ -4,7 +4,7 @@ use batchd_frame::BatchId;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ErrorCode;
-use crate::report::{BatchInfo, FlushReport, ItemsPage, ListCursor, ServerStatus};
+use crate::report::{BatchInfo, FlushReport, ItemsPage, ListCursor, ServerStatus, VerifiedPage};
 
 /// The version this crate speaks.
 pub const PROTOCOL_VERSION: u16 = 1;
@@ -123,6 +123,15 @@ pub enum Request<'a> {
         /// `next` of the previous page; 0 for the first.
         cursor: u64,
     },
+    /// Reads a bounded number of batches whole, in order of queue, state and seq, and says what is wrong with them.
+    Verify {
+        /// The client's number for the answer.
+        request: u64,
+        /// Only this queue.
+        queue: Option<&'a str>,
+        /// Only batches after this one: where the previous page ended.
+        after: Option<ListCursor>,
+    },
 }
 
 /// What the daemon answers. New responses go to the end.
@@ -191,5 +200,12 @@ pub enum Response {
         request: u64,
         /// The page.
         page: ItemsPage,
+    },
+    /// To [`Request::Verify`].
+    Verified {
+        /// As in the request.
+        request: u64,
+        /// What was found.
+        page: VerifiedPage,
     },
 }

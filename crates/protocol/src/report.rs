@@ -133,3 +133,45 @@ pub struct ItemsPage {
     /// Cursor of the next page; nothing at the end.
     pub next: Option<u64>,
 }
+
+/// What a finding means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FindingKind {
+    /// Bytes or names are not what they were.
+    Damage,
+    /// Worth knowing; nothing is lost.
+    Note,
+}
+
+/// One thing that was found in a spool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What it means.
+    pub kind: FindingKind,
+    /// The file, relative to the spool.
+    pub path: String,
+    /// Where in the file, in bytes, if it is about one place.
+    pub offset: Option<u64>,
+    /// The batch, if it is about one.
+    pub batch: Option<BatchId>,
+    /// Items that it costs, as far as that is known.
+    pub items_missing: u64,
+    /// What is wrong, for people.
+    pub what: String,
+}
+
+/// What came of reading some batches.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct VerifiedPage {
+    /// Batches read.
+    pub batches: u64,
+    /// Items in them that can be read.
+    pub items: u64,
+    /// Bytes of their files that were read.
+    pub bytes: u64,
+    /// What was found, in order of the batches.
+    pub findings: Vec<Finding>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<ListCursor>,
+}

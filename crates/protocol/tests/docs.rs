@@ -9,8 +9,8 @@ use batchd_frame::checksum::crc32c;
 use batchd_frame::codec::{decode, decode_borrowed, encode};
 use batchd_frame::{BatchId, ProducerId, SubmissionId, encode_body};
 use batchd_protocol::{
-    Ack, BatchState, ErrorCode, FlushReport, HELLO_MAGIC, ItemsPage, Limits, PROTOCOL_VERSION,
-    Request, Response, Submit, encode_message, split_message,
+    Ack, BatchState, ErrorCode, FindingKind, FlushReport, HELLO_MAGIC, ItemsPage, Limits,
+    PROTOCOL_VERSION, Request, Response, Submit, VerifiedPage, encode_message, split_message,
 };
 
 const PAGE: &str = include_str!("../../../docs/protocol.md");
@@ -152,6 +152,11 @@ fn the_numbers_of_requests_and_responses() {
         batch,
         cursor,
     };
+    let verify = Request::Verify {
+        request,
+        queue,
+        after: None,
+    };
     for (name, request) in [
         ("Hello", hello()),
         ("Submit", submit(&[])),
@@ -167,6 +172,7 @@ fn the_numbers_of_requests_and_responses() {
         ("List", list),
         ("Show", Request::Show { request, batch }),
         ("Read", read),
+        ("Verify", verify),
     ] {
         check_page_has(&format!("| {} | `{name}` |", number_of(&encode(&request))));
     }
@@ -181,6 +187,10 @@ fn the_numbers_of_requests_and_responses() {
         items: Vec::new(),
         next: None,
     };
+    let verified = Response::Verified {
+        request,
+        page: VerifiedPage::default(),
+    };
     for (name, response) in [
         ("Welcome", welcome()),
         ("Accepted", ACCEPTED),
@@ -188,6 +198,7 @@ fn the_numbers_of_requests_and_responses() {
         ("Flushed", Response::Flushed { request, report }),
         ("Batches", batches),
         ("Items", Response::Items { request, page }),
+        ("Verified", verified),
     ] {
         check_page_has(&format!("| {} | `{name}` |", number_of(&encode(&response))));
     }
@@ -202,6 +213,9 @@ fn the_numbers_of_small_things() {
         ("delivered", Ack::Delivered),
     ] {
         check_page_has(&format!("{} {name}", number_of(&encode(&ack))));
+    }
+    for (name, kind) in [("damage", FindingKind::Damage), ("note", FindingKind::Note)] {
+        check_page_has(&format!("{} {name}", number_of(&encode(&kind))));
     }
     for (name, state) in [
         ("open", BatchState::Open),

@@ -83,6 +83,8 @@ impl Toml {
         );
         self.text("on_expire", word(&ON_EXPIRE, policy.on_expire));
         self.text("ack", word(&ACKS, queue.ack));
+        self.bare("max_open_batches", queue.open_batches_max);
+        self.text("producer_window", render_time(queue.producer_window));
         if let Some(unknown_queues) = unknown_queues {
             self.text("unknown_queues", word(&UNKNOWN_QUEUES, unknown_queues));
         }

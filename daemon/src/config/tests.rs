@@ -99,6 +99,8 @@ fn without_a_file() {
     lifespan = "off"
     on_expire = "dead"
     ack = "synced"
+    max_open_batches = 1024
+    producer_window = "1h"
     unknown_queues = "reject"
 
     [queues.default.sink]
@@ -141,6 +143,8 @@ fn the_sample() {
     lifespan = "off"
     on_expire = "dead"
     ack = "synced"
+    max_open_batches = 1024
+    producer_window = "1h"
     unknown_queues = "reject"
 
     [queues.default.sink]
@@ -161,6 +165,8 @@ fn the_sample() {
     lifespan = "1day"
     on_expire = "dead"
     ack = "synced"
+    max_open_batches = 1024
+    producer_window = "1h"
 
     [queues.logs.sink]
     type = "file"
@@ -198,6 +204,8 @@ fn everything_set() {
         lifespan = "1ms"
         on_expire = "drop"
         ack = "written"
+        max_open_batches = 1024
+        producer_window = "1h"
         sink = { type = "file", path = "/log/eu.ndjson", encoding = "ndjson", append = true }
         "#;
     assert_snapshot!(config(text).render(), @r#"
@@ -233,6 +241,8 @@ fn everything_set() {
     lifespan = "off"
     on_expire = "dead"
     ack = "synced"
+    max_open_batches = 1024
+    producer_window = "1h"
     unknown_queues = "create"
 
     [queues.default.sink]
@@ -254,6 +264,8 @@ fn everything_set() {
     lifespan = "1ms"
     on_expire = "drop"
     ack = "written"
+    max_open_batches = 1024
+    producer_window = "1h"
 
     [queues."eu.west".sink]
     type = "file"
@@ -295,6 +307,8 @@ fn a_queue_inherits_switches_off_and_sets() {
         lifespan = "1h"
         on_expire = "drop"
         ack = "none"
+        max_open_batches = 1024
+        producer_window = "1h"
         sink = { type = "file", path = "/out", encoding = "raw" }
         [queues.inherits]
         [queues.off]
@@ -310,6 +324,8 @@ fn a_queue_inherits_switches_off_and_sets() {
         lifespan = "2h"
         on_expire = "dead"
         ack = "synced"
+        max_open_batches = 1024
+        producer_window = "1h"
         sink = { type = "file", path = "/sets" }
         "#;
     assert_snapshot!(queues(text), @r#"
@@ -324,6 +340,8 @@ fn a_queue_inherits_switches_off_and_sets() {
     lifespan = "1h"
     on_expire = "drop"
     ack = "none"
+    max_open_batches = 1024
+    producer_window = "1h"
     unknown_queues = "reject"
 
     [queues.default.sink]
@@ -344,6 +362,8 @@ fn a_queue_inherits_switches_off_and_sets() {
     lifespan = "1h"
     on_expire = "drop"
     ack = "none"
+    max_open_batches = 1024
+    producer_window = "1h"
 
     [queues.inherits.sink]
     type = "file"
@@ -363,6 +383,8 @@ fn a_queue_inherits_switches_off_and_sets() {
     lifespan = "off"
     on_expire = "drop"
     ack = "none"
+    max_open_batches = 1024
+    producer_window = "1h"
     sink = "off"
 
     [queues.sets]
@@ -376,6 +398,8 @@ fn a_queue_inherits_switches_off_and_sets() {
     lifespan = "2h"
     on_expire = "dead"
     ack = "synced"
+    max_open_batches = 1024
+    producer_window = "1h"
 
     [queues.sets.sink]
     type = "file"

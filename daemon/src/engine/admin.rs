@@ -15,7 +15,7 @@ use batchd_protocol::{
 };
 use tokio::runtime::Handle;
 
-use super::{Engine, Queue};
+use super::{Engine, Queue, verify};
 use crate::ingest::Ticket;
 
 /// Name and version, for people.
@@ -29,7 +29,7 @@ const PAGE_BYTES: u64 = 256 << 10;
 const BATCH_LOOKS: usize = 3;
 
 /// Why a request fails.
-type Failed = (ErrorCode, String);
+pub(super) type Failed = (ErrorCode, String);
 
 /// The number of a request.
 pub(crate) fn request_number(request: &Request<'_>) -> u64 {
@@ -40,7 +40,8 @@ pub(crate) fn request_number(request: &Request<'_>) -> u64 {
         | Request::Status { request }
         | Request::List { request, .. }
         | Request::Show { request, .. }
-        | Request::Read { request, .. } => *request,
+        | Request::Read { request, .. }
+        | Request::Verify { request, .. } => *request,
     }
 }
 
@@ -64,6 +65,10 @@ pub(crate) enum Look {
     },
     Show(BatchId),
     Read(BatchId, u64),
+    Verify {
+        queue: Option<String>,
+        after: Option<ListCursor>,
+    },
 }
 
 impl Asked {
@@ -88,6 +93,10 @@ impl Asked {
             }),
             Request::Show { batch, .. } => Self::Look(Look::Show(*batch)),
             Request::Read { batch, cursor, .. } => Self::Look(Look::Read(*batch, *cursor)),
+            Request::Verify { queue, after, .. } => Self::Look(Look::Verify {
+                queue: queue.map(str::to_owned),
+                after: after.clone(),
+            }),
         })
     }
 }
@@ -150,6 +159,10 @@ impl Look {
                 request,
                 page: read(engine, id, cursor)?,
             }),
+            Self::Verify { queue, after } => Ok(Response::Verified {
+                request,
+                page: verify::page(engine, queue.as_deref(), after.as_ref())?,
+            }),
         }
     }
 }
@@ -207,7 +220,7 @@ async fn flush(engine: &Engine, only: Option<&str>, wait: bool) -> Result<FlushR
     Ok(report)
 }
 
-fn find(engine: &Engine, name: &str) -> Result<Arc<Queue>, Failed> {
+pub(super) fn find(engine: &Engine, name: &str) -> Result<Arc<Queue>, Failed> {
     let found = engine
         .queues()
         .into_iter()

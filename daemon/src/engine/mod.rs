@@ -8,6 +8,7 @@ pub(crate) mod housekeeping;
 mod queue;
 pub(crate) mod recall;
 mod summary;
+mod verify;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

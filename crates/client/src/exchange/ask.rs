@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use batchd_frame::{BatchId, QueueName};
 use batchd_protocol::{
-    BatchInfo, FlushReport, ItemsPage, ListCursor, Request, Response, ServerStatus,
+    BatchInfo, FlushReport, ItemsPage, ListCursor, Request, Response, ServerStatus, VerifiedPage,
 };
 
 use crate::error::{Error, ProtocolError};
@@ -29,6 +29,10 @@ pub(crate) enum Ask {
     Read {
         batch: BatchId,
         cursor: u64,
+    },
+    Verify {
+        queue: Option<QueueName>,
+        after: Option<ListCursor>,
     },
 }
 
@@ -69,6 +73,11 @@ impl Ask {
                 batch: *batch,
                 cursor: *cursor,
             },
+            Self::Verify { queue, after } => Request::Verify {
+                request,
+                queue: queue.as_ref().map(QueueName::as_str),
+                after: after.clone(),
+            },
         }
     }
 
@@ -90,6 +99,12 @@ impl Ask {
                 }
                 Ok(Answer::Read(page))
             }
+            (Self::Verify { after, .. }, Response::Verified { page, .. }) => {
+                if page.next.is_some() && page.next == *after {
+                    return Err(ProtocolError::CursorStuck);
+                }
+                Ok(Answer::Verify(page))
+            }
             (_, response) => Err(ProtocolError::WrongAnswer {
                 request: request_number(&response).unwrap_or(0),
             }),
@@ -105,6 +120,7 @@ pub(crate) enum Answer {
     List(Vec<BatchInfo>, Option<ListCursor>),
     Show(BatchInfo),
     Read(ItemsPage),
+    Verify(VerifiedPage),
 }
 
 /// A request on its way.
@@ -127,6 +143,7 @@ pub(crate) fn request_number(response: &Response) -> Option<u64> {
         | Response::Status { request, .. }
         | Response::Batches { request, .. }
         | Response::Batch { request, .. }
-        | Response::Items { request, .. } => Some(*request),
+        | Response::Items { request, .. }
+        | Response::Verified { request, .. } => Some(*request),
     }
 }

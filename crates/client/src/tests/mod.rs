@@ -4,6 +4,7 @@ mod deadlines;
 mod refusals;
 mod requests;
 mod submitting;
+mod verifying;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -144,7 +144,14 @@ fn what_is_no_batchd_is_named() {
             |_| {},
             Ack::Synced,
             &["a"],
-            |settled, _| assert_eq!(chain(&settled.expect_err("no daemon")), expected),
+            |settled, _| {
+                let chain = chain(&settled.expect_err("no daemon"));
+                // How many kinds of response there are is not the point.
+                let (named, _) = chain
+                    .split_once(", expected variant")
+                    .unwrap_or((&chain, ""));
+                assert_eq!(named, expected);
+            },
         );
     }
     check_error(
@@ -154,7 +161,7 @@ fn what_is_no_batchd_is_named() {
     check_error(
         |peer| peer.send_bytes(&[2, 0, 0, 0, 99, 99]),
         "protocol violated by the daemon: not a response: does not decode: \
-         OtherString(\"invalid value: integer `99`, expected variant index 0 <= i < 8\")",
+         OtherString(\"invalid value: integer `99`",
     );
     check_error(
         |peer| {

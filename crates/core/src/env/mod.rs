@@ -64,6 +64,14 @@ pub trait Fs: Send + Sync {
     fn mkdir(&self, path: &Path) -> io::Result<()>;
     /// Lists a directory, in no particular order, without `.` and `..`.
     fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>>;
+    /// As [`read_dir`](Self::read_dir), one name at a time, for directories that may hold very many.
+    ///
+    /// # Errors
+    /// Whatever the system answers; any part of the names may then have been shown.
+    fn visit_dir(&self, path: &Path, visit: &mut dyn FnMut(DirEntry)) -> io::Result<()> {
+        self.read_dir(path)?.into_iter().for_each(visit);
+        Ok(())
+    }
     /// Makes the names in a directory durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Takes an exclusive lock on a file, or says at once that another holder has it. The lock lasts as
@@ -72,6 +80,13 @@ pub trait Fs: Send + Sync {
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] where it is held elsewhere.
     fn try_lock(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// Takes a shared lock on an existing file, which is opened for reading only; or says at once that somebody has
+    /// it exclusively. Any number may have it shared. The lock lasts as long as the returned value.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] where it is held exclusively elsewhere; [`io::ErrorKind::NotFound`] where there
+    /// is no such file: none is made.
+    fn try_lock_shared(&self, path: &Path) -> io::Result<Arc<dyn File>>;
 }
 
 /// An open file. Positions are explicit; there is no cursor.

@@ -87,14 +87,15 @@ impl Fs for OsFs {
 
     fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
         fs::read_dir(path)?
-            .map(|entry| {
-                let entry = entry?;
-                Ok(DirEntry {
-                    name: entry.file_name().to_string_lossy().into_owned(),
-                    is_dir: entry.file_type()?.is_dir(),
-                })
-            })
+            .map(|entry| dir_entry(&entry?))
             .collect()
+    }
+
+    fn visit_dir(&self, path: &Path, visit: &mut dyn FnMut(DirEntry)) -> io::Result<()> {
+        for entry in fs::read_dir(path)? {
+            visit(dir_entry(&entry?)?);
+        }
+        Ok(())
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
@@ -113,23 +114,44 @@ impl Fs for OsFs {
             .truncate(false)
             .mode(FILE_MODE)
             .open(path)?;
-        file.try_lock().map_err(|error| match error {
-            fs::TryLockError::WouldBlock => io::Error::from(io::ErrorKind::WouldBlock),
-            fs::TryLockError::Error(error) => error,
-        })?;
+        file.try_lock().map_err(lock_error)?;
         Ok(Arc::new(OsFile(file)))
     }
+
+    fn try_lock_shared(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let file = open_regular_file(fs::OpenOptions::new().read(true), path)?;
+        file.try_lock_shared().map_err(lock_error)?;
+        Ok(Arc::new(OsFile(file)))
+    }
+}
+
+fn lock_error(error: fs::TryLockError) -> io::Error {
+    match error {
+        fs::TryLockError::WouldBlock => io::Error::from(io::ErrorKind::WouldBlock),
+        fs::TryLockError::Error(error) => error,
+    }
+}
+
+fn dir_entry(entry: &fs::DirEntry) -> io::Result<DirEntry> {
+    Ok(DirEntry {
+        name: entry.file_name().to_string_lossy().into_owned(),
+        is_dir: entry.file_type()?.is_dir(),
+    })
 }
 
 /// Opens a file and makes sure that it is one. Whatever lies in a spool is opened at a start, and a named
 /// pipe must not hold that up: hence without blocking, which regular files do not notice.
 fn open_regular(options: &mut fs::OpenOptions, path: &Path) -> io::Result<Arc<dyn File>> {
+    Ok(Arc::new(OsFile(open_regular_file(options, path)?)))
+}
+
+fn open_regular_file(options: &mut fs::OpenOptions, path: &Path) -> io::Result<fs::File> {
     let file = options
         .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
         .open(path)?;
     let kind = file.metadata()?.file_type();
     if kind.is_file() {
-        Ok(Arc::new(OsFile(file)))
+        Ok(file)
     } else if kind.is_dir() {
         Err(io::Error::from(io::ErrorKind::IsADirectory))
     } else {
@@ -331,6 +353,32 @@ mod tests {
         check_error(OsFs.try_lock(&path), io::ErrorKind::WouldBlock);
         drop(held);
         assert_eq!(read_all(&*OsFs.try_lock(&path)?)?, b"me");
+        Ok(())
+    }
+
+    #[test]
+    fn a_shared_lock_is_for_many_and_makes_no_file() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("LOCK");
+        check_error(OsFs.try_lock_shared(&path), io::ErrorKind::NotFound);
+        assert!(!path.exists());
+        drop(OsFs.try_lock(&path)?);
+        let one = OsFs.try_lock_shared(&path)?;
+        let other = OsFs.try_lock_shared(&path)?;
+        check_error(OsFs.try_lock(&path), io::ErrorKind::WouldBlock);
+        assert!(one.write_all_at(b"x", 0).is_err(), "opened for reading");
+        drop((one, other));
+        let alone = OsFs.try_lock(&path)?;
+        check_error(OsFs.try_lock_shared(&path), io::ErrorKind::WouldBlock);
+        drop(alone);
+        check_error(
+            OsFs.try_lock_shared(dir.path()),
+            io::ErrorKind::IsADirectory,
+        );
+
+        let mut names = Vec::new();
+        OsFs.visit_dir(dir.path(), &mut |entry| names.push(entry.name))?;
+        assert_eq!(names, ["LOCK"]);
         Ok(())
     }
 

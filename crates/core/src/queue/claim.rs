@@ -114,7 +114,8 @@ impl<T: Clone> Commit<T> {
         loop {
             let queue = self.lock();
             let mut passed = None;
-            for batch in queue.ready_after(after).take(LOOK_BATCHES) {
+            let behind = queue.ready_from(after).map(|found| &found.batch);
+            for batch in behind.take(LOOK_BATCHES) {
                 if batch.name.id == id {
                     return Some(*batch);
                 }
@@ -130,11 +131,6 @@ impl<T: Clone> Commit<T> {
 }
 
 impl<T: Clone> Queue<T> {
-    /// Batches that wait for delivery, those behind this one, in order of seq.
-    fn ready_after(&self, after: Option<(u64, BatchId)>) -> impl Iterator<Item = &ReadyBatch> {
-        self.ready_from(after).map(|perishable| &perishable.batch)
-    }
-
     fn sealed(&self, key: (u64, BatchId)) -> Option<&ReadyBatch> {
         let ready = self.ready.get(&key);
         ready

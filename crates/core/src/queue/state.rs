@@ -2,6 +2,7 @@
 //! told here.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -93,6 +94,8 @@ pub struct OpenView {
     pub expires_at: Option<u64>,
     /// Its file.
     pub path: PathBuf,
+    /// How far the file is known synced; 0 where nothing of it is.
+    pub synced_to: u64,
     /// Why it was closed, if it was.
     pub closing: Option<SealReason>,
 }
@@ -327,6 +330,20 @@ impl<T: Clone> Queue<T> {
         self.ready.values().map(|perishable| &perishable.batch)
     }
 
+    /// As [`ready`](Self::ready), those with a higher seq.
+    pub fn ready_after(&self, seq: u64) -> impl Iterator<Item = &ReadyBatch> {
+        self.ready
+            .range((Bound::Excluded(last_of(seq)), Bound::Unbounded))
+            .map(|(_, found)| &found.batch)
+    }
+
+    /// As [`dead`](Self::dead), those with a higher seq.
+    pub fn dead_after(&self, seq: u64) -> impl Iterator<Item = &ReadyBatch> {
+        self.dead
+            .range((Bound::Excluded(last_of(seq)), Bound::Unbounded))
+            .map(|(_, batch)| batch)
+    }
+
     /// Batches set aside, in order of seq.
     pub fn dead(&self) -> impl Iterator<Item = &ReadyBatch> {
         self.dead.values()
@@ -398,6 +415,11 @@ impl Recovered {
     }
 }
 
+/// Behind all batches of that seq.
+fn last_of(seq: u64) -> (u64, BatchId) {
+    (seq, BatchId::from_bytes([u8::MAX; 16]))
+}
+
 pub(super) fn view(batch: &OpenBatch, closing: Option<SealReason>) -> OpenView {
     OpenView {
         header: batch.header.clone(),
@@ -407,6 +429,7 @@ pub(super) fn view(batch: &OpenBatch, closing: Option<SealReason>) -> OpenView {
         },
         expires_at: batch.expires_at(),
         path: batch.path.clone(),
+        synced_to: batch.synced_to,
         closing,
     }
 }

@@ -172,7 +172,7 @@ impl FromStr for OpenName {
 
 /// Name of a file in `ready/` and `dead/`: `<seq>-<items>-<bytes>-<expiry>-<id>.batch`. It tells what the
 /// dispatcher and the limits need, so that a backlog is listed without opening it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReadyName {
     /// The batch's number.
     pub seq: u64,

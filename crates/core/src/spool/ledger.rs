@@ -224,8 +224,26 @@ fn read_lines(
     Ok(())
 }
 
+/// Shows every line on record, those of the previous ledger first.
+///
+/// # Errors
+/// [`FsError`] where a ledger that is there cannot be opened.
+pub(super) fn each_record(
+    env: &Env,
+    layout: &QueueLayout,
+    mut visit: impl FnMut(LedgerLine),
+) -> Result<(), FsError> {
+    for path in [layout.ledger_previous(), layout.ledger()] {
+        match read_lines(env, &path, |_, line| visit(line)) {
+            Err(error) if error.is_no_file() => {}
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
 /// Visits what ends in a newline, with the offset behind that.
-fn each_line(file: &dyn File, path: &Path, mut visit: impl FnMut(&[u8], u64)) {
+pub(super) fn each_line(file: &dyn File, path: &Path, mut visit: impl FnMut(&[u8], u64)) {
     let mut window = vec![0; 256 << 10];
     let mut pending: Vec<u8> = Vec::new();
     let mut offset = 0;

@@ -7,11 +7,15 @@ pub mod ledger;
 pub mod open;
 pub mod progress;
 pub mod quarantine;
+pub mod reader;
 pub mod recovery;
 mod replace;
 pub mod root;
 pub mod sealed;
+pub mod survey;
+pub mod verify;
 pub mod writer;
 
 pub use layout::{Layout, OpenName, Place, QueueLayout, ReadyBatch, ReadyName};
+pub use reader::ReadSpool;
 pub use root::{LockedSpool, SpoolError};

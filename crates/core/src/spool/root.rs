@@ -11,6 +11,10 @@ use crate::spool::layout::{Layout, QueueLayout, temporary};
 use crate::spool::quarantine::Quarantine;
 use crate::spool::replace::replace;
 
+/// Who holds a lock that is shared: a reader writes nothing, not even its name.
+const READERS: &str =
+    "a program that only reads it, such as batchctl with --spool; readers do not note who they are";
+
 /// What `FORMAT` says.
 pub const FORMAT: &str = "batchd-spool 1\n";
 
@@ -36,6 +40,14 @@ pub enum SpoolError {
         path: PathBuf,
         /// What its `FORMAT` says.
         found: String,
+    },
+    /// There is nothing to read here.
+    #[error("{} is not a spool: {why}", path.display())]
+    NotASpool {
+        /// The directory.
+        path: PathBuf,
+        /// What is missing.
+        why: &'static str,
     },
 }
 
@@ -103,15 +115,7 @@ impl LockedSpool {
     /// # Errors
     /// [`FsError`] where the directory cannot be listed.
     pub fn queues(&self) -> Result<Vec<QueueName>, FsError> {
-        let dir = self.layout.queues();
-        let entries = self.env.fs.read_dir(&dir).at("list", &dir)?;
-        let mut names: Vec<_> = entries
-            .into_iter()
-            .filter(|entry| entry.is_dir)
-            .filter_map(|entry| QueueName::new(entry.name).ok())
-            .collect();
-        names.sort();
-        Ok(names)
+        queue_names(&self.env, &self.layout)
     }
 
     /// Makes a queue's directories. Durable on return.
@@ -148,10 +152,11 @@ fn lock(env: &Env, layout: &Layout, holder: &str) -> Result<Arc<dyn File>, Spool
     let path = layout.lock();
     let lock = match env.fs.try_lock(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-            let holder = read_text(env, &path).unwrap_or_default();
-            return Err(SpoolError::Locked {
-                path: layout.root().to_path_buf(),
-                holder: holder.trim_end().to_owned(),
+            // What the file says is of the last daemon, where readers hold it.
+            return Err(if env.fs.try_lock_shared(&path).is_ok() {
+                locked(layout, READERS)
+            } else {
+                locked(layout, &read_text(env, &path).unwrap_or_default())
             });
         }
         other => other.at("lock", &path)?,
@@ -164,6 +169,27 @@ fn lock(env: &Env, layout: &Layout, holder: &str) -> Result<Arc<dyn File>, Spool
         tracing::warn!(path = %path.display(), %error, "holder was not noted");
     }
     Ok(lock)
+}
+
+/// The error of a spool that `holder` has.
+pub(super) fn locked(layout: &Layout, holder: &str) -> SpoolError {
+    SpoolError::Locked {
+        path: layout.root().to_path_buf(),
+        holder: holder.trim_end().to_owned(),
+    }
+}
+
+/// Names of the queues that have a directory, sorted.
+pub(super) fn queue_names(env: &Env, layout: &Layout) -> Result<Vec<QueueName>, FsError> {
+    let dir = layout.queues();
+    let entries = env.fs.read_dir(&dir).at("list", &dir)?;
+    let mut names: Vec<_> = entries
+        .into_iter()
+        .filter(|entry| entry.is_dir)
+        .filter_map(|entry| QueueName::new(entry.name).ok())
+        .collect();
+    names.sort();
+    Ok(names)
 }
 
 /// What `FORMAT` says, if there is such a file.
@@ -206,7 +232,7 @@ fn clear_place(env: &Env, layout: &Layout, path: &Path, is_dir: bool) -> Result<
     Ok(())
 }
 
-fn is_newer(text: &str) -> bool {
+pub(super) fn is_newer(text: &str) -> bool {
     let number = text
         .strip_prefix("batchd-spool ")
         .and_then(|rest| rest.trim_end().parse::<u64>().ok());
@@ -217,7 +243,7 @@ fn write_format(env: &Env, path: &Path) -> Result<(), FsError> {
     replace(env, path, FORMAT.as_bytes()).map(drop)
 }
 
-fn read_text(env: &Env, path: &Path) -> std::io::Result<String> {
+pub(super) fn read_text(env: &Env, path: &Path) -> std::io::Result<String> {
     let mut buf = [0; 256];
     let n = env.fs.open_read(path)?.read_at(&mut buf, 0)?;
     Ok(String::from_utf8_lossy(buf.get(..n).unwrap_or_default()).into_owned())

@@ -10,7 +10,7 @@ use batchd_frame::{
 
 use crate::env::{Env, File};
 use crate::error::{At, FsError};
-use crate::spool::frames::{FRAMES_START, FrameReader, NotAFrame};
+use crate::spool::frames::{FRAMES_START, FoundFrame, FrameReader, NotAFrame};
 
 /// How far from the end of its file a seal is looked for.
 const SEAL_SEARCH_BYTES: u64 = 64 << 10;
@@ -49,6 +49,10 @@ pub struct Inspection {
     pub end: u64,
     /// Checksum of the last good frame's header, which a verdict repeats.
     pub last_crc: u32,
+    /// First bad byte behind the file header, also one behind the seal, which takes nothing from the batch.
+    pub first_bad: Option<u64>,
+    /// Whether the header stands at the head of the file, and is of this batch.
+    pub head_is_good: bool,
 }
 
 /// What has to be known of a batch to end it undelivered.
@@ -96,6 +100,27 @@ impl SealedFile {
         })
     }
 
+    pub(crate) fn file(&self) -> &dyn File {
+        &*self.file
+    }
+
+    /// Length of the file, in bytes.
+    #[must_use]
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "nothing asks whether a file is empty"
+    )]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// The same, as if it ended at that offset, where it is longer.
+    #[must_use]
+    pub(crate) fn up_to(mut self, len: u64) -> Self {
+        self.len = self.len.min(len);
+        self
+    }
+
     /// Its path.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -105,6 +130,11 @@ impl SealedFile {
     /// Reads all of it and says what is there. Memory is that of one frame and of the list of ranges.
     #[must_use]
     pub fn inspect(&self) -> Inspection {
+        self.inspect_with(|_| ())
+    }
+
+    /// As [`inspect`](Self::inspect), and shows every good frame to `visit` as it comes by.
+    pub(crate) fn inspect_with(&self, mut visit: impl FnMut(&FoundFrame<'_>)) -> Inspection {
         let mut head = [0; FILE_HEADER_BYTES];
         let read = self.file.read_at(&mut head, 0).unwrap_or(0);
         let decoded = FileHeader::decode(head.get(..read).unwrap_or_default());
@@ -112,8 +142,10 @@ impl SealedFile {
         let header = decoded.ok().filter(|h| h.id == self.id);
         let first_prev = header.as_ref().map(|_| FileHeader::crc_of(&head));
         let mut found = Found::default();
-        let walked = FrameReader::new(&*self.file, self.id, self.len)
-            .walk(first_prev, |frame| found.take(&frame));
+        let walked = FrameReader::new(&*self.file, self.id, self.len).walk(first_prev, |frame| {
+            found.take(&frame);
+            visit(&frame);
+        });
         let damage = if header.is_none() {
             Some("file header is damaged".to_owned())
         } else {
@@ -121,6 +153,8 @@ impl SealedFile {
         };
         let from_seal = || FileHeader::decode(&found.seal.as_ref()?.header).ok();
         Inspection {
+            head_is_good: header.is_some(),
+            first_bad: walked.first_bad,
             header: header.or_else(from_seal).filter(|h| h.id == self.id),
             seal: found.seal.clone(),
             verdict: found.verdict,

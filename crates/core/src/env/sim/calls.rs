@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::disk::SimDisk;
 use super::faults::{Call, Detail, EAGAIN, EBADF, ENOTDIR, Leaves, OpKind, errno};
-use super::state::State;
+use super::state::{Lock, State};
 use super::tree::{InodeId, label};
 use crate::env::{DirEntry, File, Fs};
 
@@ -39,7 +39,7 @@ impl SimDisk {
     ) -> io::Result<Arc<dyn File>> {
         let inode = self.call(kind, path, Detail::None, |state| {
             let inode = find(state)?;
-            if state.open_handle(inode, mode == Mode::Locked) {
+            if state.open_handle(inode, mode.lock()) {
                 Ok(inode)
             } else {
                 Err(errno(EAGAIN))
@@ -124,6 +124,12 @@ impl Fs for SimDisk {
             })
         }
     }
+
+    fn try_lock_shared(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.open_with(OpKind::Open, path, Mode::LockShared, |state| {
+            state.find_file(path)
+        })
+    }
 }
 
 /// What a handle may do.
@@ -133,6 +139,22 @@ enum Mode {
     Writable,
     /// Writable, and holding the lock.
     Locked,
+    /// Read-only, and sharing the lock.
+    LockShared,
+}
+
+impl Mode {
+    fn lock(self) -> Option<Lock> {
+        match self {
+            Self::ReadOnly | Self::Writable => None,
+            Self::Locked => Some(Lock::Exclusive),
+            Self::LockShared => Some(Lock::Shared),
+        }
+    }
+
+    fn is_read_only(self) -> bool {
+        matches!(self, Self::ReadOnly | Self::LockShared)
+    }
 }
 
 /// An open file. It keeps its inode, whatever becomes of the name.
@@ -151,7 +173,7 @@ impl SimFile {
         leaves: impl FnOnce(&mut State, Leaves),
         run: impl FnOnce(&mut State) -> io::Result<T>,
     ) -> io::Result<T> {
-        if self.mode == Mode::ReadOnly && matches!(kind, OpKind::Write | OpKind::SetLen) {
+        if self.mode.is_read_only() && matches!(kind, OpKind::Write | OpKind::SetLen) {
             return Err(errno(EBADF));
         }
         self.disk.lock().call(
@@ -236,8 +258,6 @@ impl File for SimFile {
 
 impl Drop for SimFile {
     fn drop(&mut self) {
-        self.disk
-            .lock()
-            .close_handle(self.inode, self.mode == Mode::Locked);
+        self.disk.lock().close_handle(self.inode, self.mode.lock());
     }
 }

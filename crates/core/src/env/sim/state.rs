@@ -1,6 +1,6 @@
 //! The disk as data: what is live, what is durable, and what lies between.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +16,13 @@ const FREED_COUNT_MAX: usize = 4;
 /// The longest file, in bytes: a slip of a test must not eat the machine's memory.
 const FILE_BYTES_MAX: usize = 1 << 30;
 
+/// How a file is locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lock {
+    Exclusive,
+    Shared,
+}
+
 /// Everything a disk knows. Methods do what the call of the same name does, and are not gated.
 #[derive(Debug)]
 pub(super) struct State {
@@ -27,7 +34,8 @@ pub(super) struct State {
     pub(super) gate: Gate,
     pub(super) capacity_bytes: Option<u64>,
     handle_counts: BTreeMap<InodeId, usize>,
-    locks: BTreeSet<InodeId>,
+    /// How many share the lock of a file; none where it is held exclusively.
+    locks: BTreeMap<InodeId, usize>,
     next_inode: InodeId,
     next_op: OpId,
 }
@@ -43,7 +51,7 @@ impl State {
             gate: Gate::default(),
             capacity_bytes: None,
             handle_counts: BTreeMap::new(),
-            locks: BTreeSet::new(),
+            locks: BTreeMap::new(),
             next_inode,
             next_op: 0,
         }
@@ -321,17 +329,26 @@ impl State {
     }
 
     /// Notes one more handle. With `lock`: false where another holds the lock.
-    pub(super) fn open_handle(&mut self, inode: InodeId, lock: bool) -> bool {
-        if lock && !self.locks.insert(inode) {
-            return false;
+    pub(super) fn open_handle(&mut self, inode: InodeId, lock: Option<Lock>) -> bool {
+        match (lock, self.locks.get_mut(&inode)) {
+            (None, _) => {}
+            (Some(Lock::Exclusive), None) => drop(self.locks.insert(inode, 0)),
+            (Some(Lock::Shared), None) => drop(self.locks.insert(inode, 1)),
+            (Some(Lock::Shared), Some(sharers)) if *sharers > 0 => *sharers += 1,
+            (Some(_), Some(_)) => return false,
         }
         *self.handle_counts.entry(inode).or_default() += 1;
         true
     }
 
-    pub(super) fn close_handle(&mut self, inode: InodeId, lock: bool) {
-        if lock {
-            self.locks.remove(&inode);
+    pub(super) fn close_handle(&mut self, inode: InodeId, lock: Option<Lock>) {
+        if lock.is_some()
+            && let Some(sharers) = self.locks.get_mut(&inode)
+        {
+            *sharers = sharers.saturating_sub(1);
+            if *sharers == 0 {
+                self.locks.remove(&inode);
+            }
         }
         if let Some(count) = self.handle_counts.get_mut(&inode) {
             *count -= 1;

@@ -174,7 +174,7 @@ fn header_from_name(examined: &Examined, queue: &QueueName) -> FileHeader {
 }
 
 /// Visits the item frames that are kept: those before the cut or, where the file is damaged, all good ones.
-fn each_kept(
+pub(in crate::spool) fn each_kept(
     examined: &Examined,
     original: &dyn File,
     id: batchd_frame::BatchId,

@@ -8,7 +8,9 @@
 mod act;
 pub mod facts;
 mod recover;
+pub(in crate::spool) mod standing;
 pub mod table;
 
 pub use act::OpenBatch;
+pub(in crate::spool) use act::each_kept;
 pub use recover::{Recollection, Recovered, created_micros, recover};

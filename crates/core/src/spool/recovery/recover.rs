@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use batchd_frame::{BatchId, Key, ProducerRecord, QueueName};
+use batchd_frame::{BatchId, ProducerRecord, QueueName};
 
 use super::act::{OpenBatch, copy_over, keep_torn, kept_contents};
-use super::facts::{Examined, Name, examine};
+use super::facts::{Examined, Name};
+use super::standing::{examine_entry, mark_elsewhere, mark_highest, same_bytes};
 use super::table::{Decision, Frames, Original, decide};
 use crate::env::{DirEntry, Env, File};
 use crate::error::{At, FsError};
@@ -198,7 +199,7 @@ impl Work<'_> {
                 self.remove(&path);
             } else if set_aside
                 .get(&parsed.id)
-                .is_some_and(|dead| self.same_bytes(&path, dead))
+                .is_some_and(|dead| same_bytes(self.env, &path, dead))
             {
                 // The rename was made durable in one directory and not yet in the other.
                 self.remove(&path);
@@ -278,46 +279,21 @@ impl Work<'_> {
         let mut entries = self.env.fs.read_dir(&dir).at("list", &dir)?;
         entries.sort();
         let mut files = Vec::new();
-        for DirEntry { name, is_dir } in entries {
-            let path = dir.join(&name);
-            let named = name.parse::<OpenName>().ok();
-            let mut examined = match named.filter(|_| !is_dir) {
-                None => Examined::unreadable(&name),
-                Some(named) => match self.env.fs.open_read(&path) {
-                    Ok(file) => examine(&*file, &name, self.queue),
-                    Err(error) => {
-                        // Perhaps there are too many files open. That is no damage.
+        for entry in entries {
+            match examine_entry(self.env, &dir, &entry, self.queue) {
+                Ok(examined) => files.push(examined),
+                Err(error) => {
+                    // Perhaps there are too many files open. That is no damage.
+                    if let Ok(named) = entry.name.parse::<OpenName>() {
                         self.saw(named.seq, named.id);
-                        self.leave(
-                            &path,
-                            &FsError {
-                                operation: "open",
-                                path: path.clone(),
-                                source: error,
-                            },
-                        );
-                        continue;
                     }
-                },
-            };
-            if is_dir {
-                examined.facts.name = Name::Other;
-            }
-            files.push(examined);
-        }
-        // Of two files with one id, that which bears its name is kept.
-        files.sort_by_key(|e| (!e.has_its_name(), e.identity.map(|n| n.seq)));
-        let mut seen = HashSet::new();
-        for examined in &mut files {
-            if let Some(OpenName { id, .. }) = examined.identity
-                && examined.facts.items
-            {
-                let twice = !seen.insert(id);
-                let finished = self.finished.contains_key(&id);
-                examined.facts.elsewhere = twice || finished || elsewhere.contains_key(&id);
+                    self.leave(&dir.join(&entry.name), &error);
+                }
             }
         }
-        files.sort_by_key(|e| e.identity.map(|n| n.seq));
+        mark_elsewhere(&mut files, |id| {
+            self.finished.contains_key(id) || elsewhere.contains_key(id)
+        });
         Ok(files)
     }
 
@@ -381,7 +357,7 @@ impl Work<'_> {
         if examined.facts.elsewhere {
             let other = id.and_then(|id| elsewhere.get(&id));
             let finished = id.is_some_and(|id| self.finished.contains_key(&id));
-            if other.is_some_and(|other| self.same_bytes(path, other)) {
+            if other.is_some_and(|other| same_bytes(self.env, path, other)) {
                 // The rename was made durable in one directory and not yet in the other.
                 self.remove(path);
             } else if finished && examined.facts.seal && examined.first_bad.is_none() {
@@ -480,26 +456,6 @@ impl Work<'_> {
         }
     }
 
-    fn same_bytes(&self, one: &Path, other: &Path) -> bool {
-        let open = |path| self.env.fs.open_read(path);
-        let (Ok(one), Ok(other)) = (open(one), open(other)) else {
-            return false;
-        };
-        let (mut a, mut b) = (vec![0; 64 << 10], vec![0; 64 << 10]);
-        let mut offset = 0;
-        loop {
-            let read = (one.read_at(&mut a, offset), other.read_at(&mut b, offset));
-            let (Ok(n), Ok(m)) = read else { return false };
-            if n != m || a.get(..n) != b.get(..m) {
-                return false;
-            }
-            if n == 0 {
-                return true;
-            }
-            offset += n as u64;
-        }
-    }
-
     fn set_aside(&self, path: &Path, reason: &str) {
         match self.quarantine.take(path, reason) {
             Ok(kept) => tracing::error!(
@@ -517,27 +473,6 @@ impl Work<'_> {
         if let Err(error) = self.env.fs.unlink(path) {
             tracing::warn!(queue = %self.queue, path = %path.display(), %error, "cannot be removed");
         }
-    }
-}
-
-/// Of each key, the batch with the highest seq may be filled further; one under a wrong name may not.
-fn mark_highest(files: &mut [Examined]) {
-    let mut highest: HashMap<Key, u64> = HashMap::new();
-    for examined in files.iter() {
-        if let Some(header) = &examined.header
-            && examined.facts.items
-            && !examined.facts.elsewhere
-        {
-            let seq = highest.entry(header.key.clone()).or_insert(header.seq);
-            *seq = header.seq.max(*seq);
-        }
-    }
-    for examined in files {
-        let is_highest = examined
-            .header
-            .as_ref()
-            .is_some_and(|header| highest.get(&header.key) == Some(&header.seq));
-        examined.facts.highest = is_highest && examined.has_its_name();
     }
 }
 

@@ -1,0 +1,87 @@
+//! Why a spool is not read.
+
+use std::fmt;
+use std::io;
+
+use batchd_client::{BatchId, QueueName};
+use batchd_core::error::FsError;
+use batchd_core::spool::SpoolError;
+use batchd_protocol::exit;
+
+/// Why a spool is not read.
+#[derive(Debug)]
+pub(crate) enum OfflineError {
+    /// It cannot be opened.
+    Spool(SpoolError),
+    /// Something in it cannot be read.
+    Fs(FsError),
+    /// It has no such queue.
+    NoSuchQueue(QueueName),
+    /// It has no such batch.
+    NoSuchBatch(BatchId),
+}
+
+impl From<SpoolError> for OfflineError {
+    fn from(error: SpoolError) -> Self {
+        match error {
+            SpoolError::Fs(error) => Self::Fs(error),
+            error => Self::Spool(error),
+        }
+    }
+}
+
+impl From<FsError> for OfflineError {
+    fn from(error: FsError) -> Self {
+        Self::Fs(error)
+    }
+}
+
+impl fmt::Display for OfflineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Spool(error) => error.fmt(f),
+            Self::Fs(error) => write!(f, "cannot {error}"),
+            Self::NoSuchQueue(queue) => write!(f, "no queue '{queue}' in the spool"),
+            Self::NoSuchBatch(id) => write!(f, "no batch {id} in the spool"),
+        }
+    }
+}
+
+impl std::error::Error for OfflineError {}
+
+impl OfflineError {
+    /// The exit code of a command that fails with it.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Spool(SpoolError::Locked { .. }) => exit::TEMPFAIL,
+            Self::Spool(SpoolError::Newer { .. }) => exit::CONFIG,
+            Self::Spool(_) | Self::NoSuchQueue(_) | Self::NoSuchBatch(_) => exit::NOINPUT,
+            Self::Fs(error) if is_denied(error) => exit::NOPERM,
+            Self::Fs(_) => exit::IOERR,
+        }
+    }
+
+    /// What may help.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Spool(SpoolError::Locked { .. }) => {
+                Some("a daemon runs: leave --spool away and ask it, or stop it first")
+            }
+            Self::Spool(SpoolError::NotASpool { .. }) => {
+                Some("'batchd check-config' shows the path of the spool, under [spool]")
+            }
+            Self::Fs(error) if is_denied(error) => {
+                Some("a spool is its owner's alone: run this as the user of the daemon, or as root")
+            }
+            Self::NoSuchQueue(_) => Some("'batchctl ls --spool DIR' lists what there is"),
+            Self::NoSuchBatch(_) => {
+                Some("'batchctl ls --spool DIR' lists the batches; one that was delivered is gone")
+            }
+            Self::Spool(_) | Self::Fs(_) => None,
+        }
+    }
+}
+
+fn is_denied(error: &FsError) -> bool {
+    error.source.kind() == io::ErrorKind::PermissionDenied
+}

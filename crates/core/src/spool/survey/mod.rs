@@ -1,0 +1,262 @@
+//! What lies in a queue's directory, read without changing it, and what the next start would make of it.
+//!
+//! Of sealed batches the names are read, in pages sorted by seq: memory does not grow with their number. The files in
+//! `open/` are read whole, as a start reads them, and it is the start's own table that decides what they are.
+
+mod open;
+mod sealed;
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+
+use batchd_frame::{BatchId, FileHeader, QueueName, SealReason};
+
+use crate::env::{DirEntry, Env};
+use crate::error::{At, FsError};
+use crate::spool::layout::{OpenName, Place, QueueLayout, ReadyBatch, ReadyName};
+use crate::spool::ledger::{Outcome, each_record};
+use crate::spool::reader::{ReadSpool, is_no_dir};
+use crate::spool::recovery::created_micros;
+
+pub use open::{KeptItems, OpenFile, OpenFiles};
+pub use sealed::SealedPage;
+
+/// Names of sealed batches that are held at a time.
+const PAGE_NAMES: usize = 1 << 15;
+
+/// A queue of a spool that is only read.
+#[derive(Debug)]
+pub struct Survey {
+    env: Env,
+    queue: QueueName,
+    layout: QueueLayout,
+    page_names: usize,
+}
+
+/// Where a batch is in its life, as the next start would have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Being filled.
+    Open,
+    /// In `open/`, but closed: the next start moves it on.
+    Closed,
+    /// Waiting for delivery.
+    Ready,
+    /// Set aside, or about to be.
+    Dead,
+}
+
+/// A batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Surveyed {
+    /// What its name tells or, of an open one, would tell.
+    pub name: ReadyName,
+    /// Where it is in its life.
+    pub stage: Stage,
+    /// Its header, of a file in `open/`.
+    pub header: Option<FileHeader>,
+    /// Why it was or would be closed, where that is known without opening it.
+    pub reason: Option<SealReason>,
+    /// Its file.
+    pub path: PathBuf,
+}
+
+impl Surveyed {
+    /// When it was begun, unix time in microseconds: as its header says or, where that was not read, its id.
+    #[must_use]
+    pub fn created_at(&self) -> u64 {
+        let header = self.header.as_ref();
+        header.map_or_else(|| created_micros(self.name.id), |header| header.created_at)
+    }
+}
+
+impl Survey {
+    /// Of a queue.
+    #[must_use]
+    pub fn new(spool: &ReadSpool, queue: &QueueName) -> Self {
+        Self {
+            env: spool.env().clone(),
+            queue: queue.clone(),
+            layout: spool.layout().queue(queue),
+            page_names: PAGE_NAMES,
+        }
+    }
+
+    /// The same, with at most so many names held at a time.
+    #[must_use]
+    pub fn with_page_names(mut self, page_names: usize) -> Self {
+        self.page_names = page_names.max(1);
+        self
+    }
+
+    /// The surroundings.
+    #[must_use]
+    pub fn env(&self) -> &Env {
+        &self.env
+    }
+
+    /// The queue.
+    #[must_use]
+    pub fn queue(&self) -> &QueueName {
+        &self.queue
+    }
+
+    /// The queue's places.
+    #[must_use]
+    pub fn layout(&self) -> &QueueLayout {
+        &self.layout
+    }
+
+    /// The directory of batches in that place.
+    #[must_use]
+    pub fn dir(&self, place: Place) -> PathBuf {
+        match place {
+            Place::Open => self.layout.open(),
+            Place::Ready => self.layout.ready(),
+            Place::Dead => self.layout.dead(),
+        }
+    }
+
+    /// Shows every name in that place, in no order. One that has no directory is empty.
+    ///
+    /// # Errors
+    /// [`FsError`] where the directory cannot be listed.
+    pub fn each_name(&self, place: Place, mut visit: impl FnMut(DirEntry)) -> Result<(), FsError> {
+        let dir = self.dir(place);
+        match self.env.fs.visit_dir(&dir, &mut visit).at("list", &dir) {
+            Err(error) if is_no_dir(&error) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Shows every name of a sealed batch in that place, in no order.
+    ///
+    /// # Errors
+    /// As [`each_name`](Self::each_name).
+    pub fn each_sealed(
+        &self,
+        place: Place,
+        mut visit: impl FnMut(ReadyName),
+    ) -> Result<(), FsError> {
+        self.each_name(place, |entry| {
+            if let Ok(name) = entry.name.parse()
+                && !entry.is_dir
+            {
+                visit(name);
+            }
+        })
+    }
+
+    /// Shows every batch, by stage and seq, until `visit` says false.
+    ///
+    /// # Errors
+    /// As [`open_files`](Self::open_files).
+    pub fn each_batch(&self, mut visit: impl FnMut(Surveyed) -> bool) -> Result<(), FsError> {
+        let mut from_open = Vec::new();
+        for file in &self.open_files()?.files {
+            from_open.extend(self.surveyed(file)?);
+        }
+        from_open.sort_by_key(|batch| (batch.stage, batch.name));
+        let dead = from_open.partition_point(|batch| batch.stage < Stage::Dead);
+        let dead = from_open.split_off(dead);
+        if !from_open.into_iter().all(&mut visit)
+            || !self.each_sealed_batch(Place::Ready, &mut visit)?
+            || !dead.into_iter().all(&mut visit)
+        {
+            return Ok(());
+        }
+        self.each_sealed_batch(Place::Dead, &mut visit).map(drop)
+    }
+
+    /// Says whether `visit` wants more.
+    fn each_sealed_batch(
+        &self,
+        place: Place,
+        visit: &mut impl FnMut(Surveyed) -> bool,
+    ) -> Result<bool, FsError> {
+        let mut after = None;
+        loop {
+            let page = self.sealed_page(place, after)?;
+            let is_there = |name: &&ReadyName| {
+                !page.finished.contains_key(&name.id) && !page.twice.contains_key(name)
+            };
+            for name in page.names.iter().filter(is_there) {
+                if !visit(self.sealed(place, *name)) {
+                    return Ok(false);
+                }
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(true),
+            }
+        }
+    }
+
+    fn sealed(&self, place: Place, name: ReadyName) -> Surveyed {
+        Surveyed {
+            name,
+            stage: match place {
+                Place::Dead => Stage::Dead,
+                Place::Ready | Place::Open => Stage::Ready,
+            },
+            header: None,
+            reason: None,
+            path: self.layout.sealed(&ReadyBatch { name, place }),
+        }
+    }
+
+    /// The batch of that id, if there is one.
+    ///
+    /// # Errors
+    /// As [`open_files`](Self::open_files).
+    pub fn find(&self, id: BatchId) -> Result<Option<Surveyed>, FsError> {
+        let mut is_open = false;
+        self.each_name(Place::Open, |entry| {
+            is_open |= entry
+                .name
+                .parse::<OpenName>()
+                .is_ok_and(|name| name.id == id);
+        })?;
+        if is_open {
+            for file in &self.open_files()?.files {
+                if let Some(found) = self.surveyed(file)?.filter(|found| found.name.id == id) {
+                    return Ok(Some(found));
+                }
+            }
+        }
+        for place in [Place::Dead, Place::Ready] {
+            let mut found: Option<ReadyName> = None;
+            self.each_sealed(place, |name| {
+                if name.id == id {
+                    found = Some(found.map_or(name, |found| found.min(name)));
+                }
+            })?;
+            if let Some(name) = found {
+                let on_record = self.on_record(&HashSet::from([id]))?;
+                let is_gone = on_record.get(&id).is_some_and(|outcome| is_gone(*outcome));
+                let is_there = place == Place::Dead || !is_gone;
+                return Ok(is_there.then(|| self.sealed(place, name)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What the ledger says of these batches last.
+    fn on_record(&self, ids: &HashSet<BatchId>) -> Result<HashMap<BatchId, Outcome>, FsError> {
+        let mut found = HashMap::new();
+        each_record(&self.env, &self.layout, |line| {
+            if ids.contains(&line.id) {
+                found.insert(line.id, line.outcome);
+            }
+        })?;
+        Ok(found)
+    }
+}
+
+/// Whether a batch on record with that outcome is gone from `ready/`, or goes at the next start.
+fn is_gone(outcome: Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::Delivered | Outcome::Dropped | Outcome::DeliveredDamaged
+    )
+}
