@@ -52,12 +52,28 @@ impl From<anyhow::Error> for Failure {
                 code: exit::NOPERM,
             };
         }
+        if read_only(&error) {
+            let hint = Some("make that file system writable, or configure a path on another one");
+            return Self {
+                error,
+                hint,
+                code: exit::TEMPFAIL,
+            };
+        }
         Self {
             error,
             hint: None,
             code: exit::IOERR,
         }
     }
+}
+
+/// Where nothing can be written, trying again later may help.
+fn read_only(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::ReadOnlyFilesystem)
 }
 
 impl From<SpoolError> for Failure {
@@ -130,6 +146,7 @@ pub(crate) fn run(
     let dispatchers = dispatch::start_all(&engine, runtime.handle());
     let ingest =
         ingest::start(&engine, runtime.handle(), &config, &sockets).context("start ingest")?;
+    engine.serve();
     for socket in &sockets {
         tracing::info!(%socket, "ready");
     }

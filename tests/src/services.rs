@@ -38,8 +38,12 @@ pub fn root() -> bool {
     is_root
 }
 
+/// Says that the test is skipped, and why.
+///
+/// # Panics
+/// Where `BATCHD_REQUIRE_SERVICES=1`.
 #[track_caller]
-fn skip(why: &str) {
+pub fn skip(why: &str) {
     let required = env::var_os(REQUIRE).is_some_and(|value| value == "1");
     assert!(!required, "{why}, and {REQUIRE} is set");
     writeln!(io::stderr(), "SKIPPED: {why}").expect("stderr");

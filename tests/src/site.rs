@@ -82,18 +82,24 @@ impl Site {
     /// # Panics
     /// Where it cannot be written.
     pub fn configure(&self, config: &str) {
+        // Some hundred daemons need not make some hundred ballasts, nor care how full the machine is.
+        self.configure_spool("ballast = \"off\"\nmin_free = \"off\"", config);
+    }
+
+    /// The same, with other settings of the spool than are usual here.
+    ///
+    /// # Panics
+    /// As [`Site::configure`].
+    pub fn configure_spool(&self, spool_settings: &str, config: &str) {
         let place = |path: PathBuf| path.to_str().expect("a temporary path in UTF-8").to_owned();
         let config = config
             .replace("{root}", &place(self.root().to_owned()))
             .replace("{out}", &place(self.out()));
         let (spool, socket) = (place(self.spool()), place(self.socket()));
-        let spool = format!("[spool]\npath = \"{spool}\"\n");
-        let config = match config.contains("[spool]\n") {
-            true => config.replacen("[spool]\n", &spool, 1),
-            false => spool + &config,
-        };
-        let listen = format!("[[listen]]\npath = \"{socket}\"\n");
-        fs::write(self.config(), listen + &config).expect("configuration");
+        let head = format!(
+            "[spool]\npath = \"{spool}\"\n{spool_settings}\n[[listen]]\npath = \"{socket}\"\n"
+        );
+        fs::write(self.config(), format!("{head}{config}")).expect("configuration");
     }
 
     /// The directory.

@@ -291,7 +291,8 @@ fn a_full_disk_that_cannot_be_cut_back_is_a_failed_one() {
 
 #[test]
 fn seals_and_deliveries_wait_for_room() {
-    let (site, daemon) = warmed_up();
+    // It is said once; each attempt only at this level.
+    let (site, daemon) = warmed_up_as(&Launch::default().env("BATCHD_LOG", "debug"));
     let Some(full) = inject(&daemon, HOUSE, &["pwrite64:error=ENOSPC:when=1+"]) else {
         return;
     };

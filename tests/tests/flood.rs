@@ -18,8 +18,10 @@ const SERVED_WITHIN: Duration = Duration::from_secs(20);
 #[test]
 fn two_hundred_clients_with_the_longest_submissions() {
     // The spool is full after a few, so that it is memory that is tried and not the disk.
-    let site = Site::new(
-        "[spool]\nmax_bytes = \"64MiB\"\n[limits]\nitem_bytes_max = \"16MiB\"\n\
+    let site = Site::lines(1);
+    site.configure_spool(
+        "max_bytes = \"64MiB\"\nballast = \"off\"",
+        "[limits]\nitem_bytes_max = \"16MiB\"\n\
          [queues.default]\nmax_bytes = \"1GiB\"\nmax_age = \"off\"\nsink = \"off\"\n\
          [queues.other]\nmax_items = 1\n",
     );

@@ -1,6 +1,8 @@
 //! For programs: exact numbers, times in microseconds since 1970, ids as text.
 
-use batchd_client::{BatchInfo, FlushReport, QueueStatus, ServerStatus, Tally, Totals};
+use batchd_client::{
+    BatchInfo, FlushReport, QueueStatus, ServerStatus, SpaceStatus, Tally, Totals,
+};
 use serde::Serialize;
 
 use super::text::state;
@@ -69,6 +71,16 @@ pub(crate) struct Status<'a> {
     spool: &'a str,
     quarantined: u64,
     queues: Vec<Queue<'a>>,
+    space: Space<'a>,
+}
+
+#[derive(Debug, Serialize)]
+struct Space<'a> {
+    used_bytes: u64,
+    max_bytes: u64,
+    free_bytes: u64,
+    min_free_bytes: u64,
+    shortage: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -86,6 +98,8 @@ struct Queue<'a> {
     attempts_failed: u32,
     last_error: Option<&'a str>,
     beats_skipped: u64,
+    batches_dropped: u64,
+    items_dropped: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -103,6 +117,17 @@ pub(crate) fn status(status: &ServerStatus) -> Status<'_> {
         spool: &status.spool,
         quarantined: status.quarantined,
         queues: status.queues.iter().map(queue).collect(),
+        space: space(&status.space),
+    }
+}
+
+fn space(space: &SpaceStatus) -> Space<'_> {
+    Space {
+        used_bytes: space.used_bytes,
+        max_bytes: space.max_bytes,
+        free_bytes: space.free_bytes,
+        min_free_bytes: space.min_free_bytes,
+        shortage: space.shortage.as_deref(),
     }
 }
 
@@ -121,6 +146,8 @@ fn queue(queue: &QueueStatus) -> Queue<'_> {
         attempts_failed: queue.attempts_failed,
         last_error: queue.last_error.as_deref(),
         beats_skipped: queue.beats_skipped,
+        batches_dropped: queue.batches_dropped,
+        items_dropped: queue.items_dropped,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use batchd_client::{BatchInfo, BatchState, FlushReport, ServerStatus, Tally};
+use batchd_client::{BatchInfo, BatchState, FlushReport, ServerStatus, SpaceStatus, Tally};
 use bytesize::ByteSize;
 
 use super::table::{Align, Table, pairs};
@@ -21,7 +21,7 @@ pub(crate) const BATCH_COLUMNS: [(&str, Align); 9] = [
     ("REASON", Align::Left),
 ];
 
-const QUEUE_COLUMNS: [(&str, Align); 11] = [
+const QUEUE_COLUMNS: [(&str, Align); 12] = [
     ("QUEUE", Align::Left),
     ("SINK", Align::Left),
     ("OPEN", Align::Right),
@@ -31,6 +31,7 @@ const QUEUE_COLUMNS: [(&str, Align); 11] = [
     ("BYTES", Align::Right),
     ("ACCEPTED", Align::Right),
     ("DELIVERED", Align::Right),
+    ("DROPPED", Align::Right),
     ("FAILED", Align::Right),
     ("LAST ERROR", Align::Left),
 ];
@@ -93,7 +94,14 @@ pub(crate) fn status(status: &ServerStatus) -> String {
         ("started", time(status.started_at)),
         ("spool", escape_controls(&status.spool)),
         ("quarantined", status.quarantined.to_string()),
+        ("room", room(&status.space)),
     ]);
+    if let Some(shortage) = &status.space.shortage {
+        text.push_str(&format!(
+            "\nnothing is taken: {}\n",
+            escape_controls(shortage)
+        ));
+    }
     text.push('\n');
     let mut table = Table::new(&QUEUE_COLUMNS);
     for queue in &status.queues {
@@ -110,6 +118,7 @@ pub(crate) fn status(status: &ServerStatus) -> String {
             size(waiting.bytes),
             queue.items_accepted.to_string(),
             queue.items_delivered.to_string(),
+            queue.items_dropped.to_string(),
             queue.attempts_failed.to_string(),
             optional(&queue.last_error),
         ]);
@@ -123,6 +132,16 @@ pub(crate) fn status(status: &ServerStatus) -> String {
         text.push_str(&line);
     }
     text
+}
+
+fn room(space: &SpaceStatus) -> String {
+    format!(
+        "{} of {} used; {} free on the file system, {} must be",
+        size(space.used_bytes),
+        size(space.max_bytes),
+        size(space.free_bytes),
+        size(space.min_free_bytes)
+    )
 }
 
 /// Name of a state.

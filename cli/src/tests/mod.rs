@@ -10,7 +10,7 @@ use std::io::{Cursor, Read, Write};
 use std::path::PathBuf;
 
 use batchd_client::fake::{FakeDaemon, Peer, Script};
-use batchd_client::{BatchId, QueueName, QueueStatus, ServerStatus, Tally};
+use batchd_client::{BatchId, QueueName, QueueStatus, ServerStatus, SpaceStatus, Tally};
 use batchd_protocol::{Request, Response};
 use tempfile::TempDir;
 
@@ -146,7 +146,16 @@ fn answer_status_with(peer: &mut Peer, beats_skipped: u64) {
                     attempts_failed: 1,
                     last_error: Some("no\troom".to_owned()),
                     beats_skipped,
+                    batches_dropped: 1,
+                    items_dropped: 12,
                 }],
+                space: SpaceStatus {
+                    used_bytes: 15_000,
+                    max_bytes: 10 << 30,
+                    free_bytes: 20 << 30,
+                    min_free_bytes: 1 << 30,
+                    shortage: Some("the\tdisk is full".to_owned()),
+                },
             },
         },
         other => panic!("{other:?}"),

@@ -42,7 +42,7 @@ mod tests;
 pub use batchd_frame::{BatchId, Key, NameError, ProducerId, QueueName, SubmissionId};
 pub use batchd_protocol::{
     Ack, BatchInfo, BatchState, ErrorCode, Finding, FindingKind, FlushReport, ItemsPage, Limits,
-    ListCursor, QueueStatus, ServerStatus, Tally, VerifiedPage,
+    ListCursor, QueueStatus, ServerStatus, SpaceStatus, Tally, VerifiedPage,
 };
 
 pub use error::{Error, ProtocolError};

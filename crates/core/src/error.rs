@@ -22,6 +22,12 @@ impl FsError {
         is_no_space(&self.source)
     }
 
+    /// Whether the file system is read-only.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.source.kind() == io::ErrorKind::ReadOnlyFilesystem
+    }
+
     /// Whether there is no file to be opened, and trying again does not help: nothing is there, or something that
     /// is no regular file.
     #[must_use]

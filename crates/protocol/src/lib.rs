@@ -17,7 +17,7 @@ pub use error::ErrorCode;
 pub use message::{Ack, HELLO_MAGIC, Limits, PROTOCOL_VERSION, Request, Response, Submit};
 pub use report::{
     BatchInfo, BatchState, Finding, FindingKind, FlushReport, ItemsPage, ListCursor, QueueStatus,
-    ServerStatus, Tally, VerifiedPage,
+    ServerStatus, SpaceStatus, Tally, VerifiedPage,
 };
 pub use wire::{
     LENGTH_BYTES, MESSAGE_BYTES_MAX, WireError, encode_message, encode_message_into, split_message,

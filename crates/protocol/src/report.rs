@@ -43,6 +43,10 @@ pub struct QueueStatus {
     pub last_error: Option<String>,
     /// Beats of `interval` that were skipped because they came too late, of all keys.
     pub beats_skipped: u64,
+    /// Batches dropped: to make room, or because they expired and are not kept then.
+    pub batches_dropped: u64,
+    /// Items in them.
+    pub items_dropped: u64,
 }
 
 /// State of the daemon.
@@ -60,6 +64,24 @@ pub struct ServerStatus {
     pub quarantined: u64,
     /// The queues, by name.
     pub queues: Vec<QueueStatus>,
+    /// How much room there is.
+    pub space: SpaceStatus,
+}
+
+/// How much room the spool has, in bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SpaceStatus {
+    /// Items in it.
+    pub used_bytes: u64,
+    /// What they may come to.
+    pub max_bytes: u64,
+    /// What its file system has left.
+    pub free_bytes: u64,
+    /// What that must have left.
+    pub min_free_bytes: u64,
+    /// Why no submission is taken now, if that is so, for people. A spool that holds as much as it may still takes
+    /// what is small enough.
+    pub shortage: Option<String>,
 }
 
 /// Where a batch is in its life.

@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use batchd_core::policy::Policy;
+use batchd_core::spool::space::MinFree;
 use batchd_frame::QueueName;
 use batchd_protocol::Ack;
 use batchd_sinks::FileSinkConfig;
 
 /// The queue that exists without configuration and that the others inherit from.
 pub(crate) const DEFAULT_QUEUE: &str = "default";
-/// `max_bytes` of the spool, where the file does not say.
-pub(crate) const SPOOL_BYTES_MAX: u64 = 10 << 30;
+/// `ballast` of the spool, where the file does not say.
+pub(crate) const BALLAST_BYTES: u64 = 16 << 20;
 /// `mode` of a socket, where the file does not say.
 pub(crate) const SOCKET_MODE: u32 = 0o660;
 
@@ -45,8 +46,12 @@ pub(crate) struct Config {
 pub(crate) struct SpoolConfig {
     /// Its directory; absolute, without `..`.
     pub(crate) path: PathBuf,
-    /// Most bytes in it.
-    pub(crate) max_bytes: u64,
+    /// Most bytes in it; where nobody says, what its file system's size allows.
+    pub(crate) max_bytes: Option<u64>,
+    /// What must stay free on its file system.
+    pub(crate) min_free: MinFree,
+    /// Bytes that are kept for what must be written to a full disk; 0 for none.
+    pub(crate) ballast_bytes: u64,
 }
 
 /// A socket.

@@ -4,12 +4,14 @@ use std::fmt::Display;
 use std::path::Path;
 use std::time::Duration;
 
+use batchd_core::spool::space::MinFree;
+
 use super::interval::MODES;
 use super::model::{Config, DEFAULT_QUEUE, QueueConfig, SinkConfig, UnknownQueues};
-use super::schema::{ACKS, ON_EXPIRE, ON_SHUTDOWN, UNKNOWN_QUEUES};
+use super::schema::{ACKS, ON_EXPIRE, ON_SHUTDOWN, OVERFLOWS, UNKNOWN_QUEUES};
 use super::section::join;
 use super::units::{render_size, render_time};
-use super::values::OFF;
+use super::values::{AUTO, OFF};
 
 impl Config {
     /// Writes the configuration as TOML in which every setting stands, inherited or not. Read again, it gives
@@ -18,7 +20,21 @@ impl Config {
         let mut out = Toml::default();
         out.table("[spool]");
         out.path("path", &self.spool.path);
-        out.text("max_bytes", render_size(self.spool.max_bytes));
+        let max_bytes = self.spool.max_bytes;
+        out.text("max_bytes", max_bytes.map_or(AUTO.to_owned(), render_size));
+        match self.spool.min_free {
+            MinFree::Off => out.text("min_free", OFF),
+            MinFree::Bytes(bytes) => out.text("min_free", render_size(bytes)),
+            MinFree::Percent(percent) => out.text("min_free", format_args!("{percent}%")),
+            MinFree::Default => out.text("min_free", AUTO),
+        }
+        out.text(
+            "ballast",
+            match self.spool.ballast_bytes {
+                0 => OFF.to_owned(),
+                bytes => render_size(bytes),
+            },
+        );
         for listen in &self.listen {
             out.table("[[listen]]");
             out.path("path", &listen.path);
@@ -85,6 +101,16 @@ impl Toml {
         self.text("ack", word(&ACKS, queue.ack));
         self.bare("max_open_batches", queue.open_batches_max);
         self.text("producer_window", render_time(queue.producer_window));
+        let quota = &policy.quota;
+        self.text(
+            "quota_bytes",
+            quota.bytes.map_or(OFF.to_owned(), render_size),
+        );
+        match quota.items {
+            Some(items) => self.bare("quota_items", items),
+            None => self.text("quota_items", OFF),
+        }
+        self.text("overflow", word(&OVERFLOWS, policy.overflow));
         if let Some(unknown_queues) = unknown_queues {
             self.text("unknown_queues", word(&UNKNOWN_QUEUES, unknown_queues));
         }

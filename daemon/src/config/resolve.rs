@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use batchd_core::policy::Policy;
+use batchd_core::policy::{Policy, Quota};
 use batchd_core::queue::{OPEN_BATCHES_MAX, PRODUCER_WINDOW};
+use batchd_core::spool::space::MinFree;
 use batchd_frame::QueueName;
 use batchd_protocol::Ack;
 use batchd_sinks::FileSinkConfig;
 
 use super::interval;
 use super::model::{
-    Config, DEFAULT_QUEUE, LimitsConfig, Listen, QueueConfig, SHUTDOWN_TIMEOUT, SOCKET_MODE,
-    SPOOL_BYTES_MAX, SinkConfig, SpoolConfig, UnknownQueues,
+    BALLAST_BYTES, Config, DEFAULT_QUEUE, LimitsConfig, Listen, QueueConfig, SHUTDOWN_TIMEOUT,
+    SOCKET_MODE, SinkConfig, SpoolConfig, UnknownQueues,
 };
 use super::problem::{Faults, Problem};
 use super::schema::{ConfigFile, LimitsTable, ListenEntry, QueueTable};
@@ -77,7 +78,17 @@ fn resolve_spool(
     };
     Some(SpoolConfig {
         path,
-        max_bytes: file.spool_bytes_max.unwrap_or(SPOOL_BYTES_MAX),
+        max_bytes: file.spool_bytes_max,
+        min_free: match file.min_free {
+            Setting::Inherit => MinFree::Default,
+            Setting::Off => MinFree::Off,
+            Setting::Set(min_free) => min_free,
+        },
+        ballast_bytes: file
+            .ballast
+            .clone()
+            .resolve(Some(BALLAST_BYTES))
+            .unwrap_or(0),
     })
 }
 
@@ -233,6 +244,11 @@ fn inherit(table: QueueTable, template: &QueueConfig) -> Resolved {
         lifespan: table.lifespan.resolve(inherited.lifespan),
         on_expire: table.on_expire.unwrap_or(inherited.on_expire),
         expiry: inherited.expiry,
+        quota: Quota {
+            bytes: table.quota_bytes.resolve(inherited.quota.bytes),
+            items: table.quota_items.resolve(inherited.quota.items),
+        },
+        overflow: table.overflow.unwrap_or(inherited.overflow),
     };
     let config = QueueConfig {
         policy,

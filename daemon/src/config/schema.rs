@@ -6,7 +6,8 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use batchd_core::policy::{BYTES_MAX_MAX, OnShutdown};
+use batchd_core::policy::{BYTES_MAX_MAX, OnShutdown, Overflow};
+use batchd_core::spool::space::MinFree;
 use batchd_frame::{OnExpire, QueueName};
 use batchd_protocol::Ack;
 use batchd_sinks::file::ConfigError;
@@ -22,6 +23,8 @@ use super::values::{self, Setting, or_off};
 /// The largest submission the protocol can carry.
 const SUBMISSION_BYTES_MAX: u64 = 16 << 20;
 const SPOOL_BYTES_MAX_MAX: u64 = 1 << 50;
+const BALLAST_BYTES_MAX: u64 = 1 << 30;
+const QUOTA_ITEMS_MAX: u64 = 1 << 50;
 const CONNECTIONS_MAX: u32 = 65_536;
 const OPEN_BATCHES_MAX_MAX: u32 = 65_536;
 const INGEST_THREADS_MAX: u32 = 64;
@@ -36,6 +39,11 @@ pub(super) const ON_EXPIRE: [(&str, OnExpire); 2] =
     [("dead", OnExpire::Dead), ("drop", OnExpire::Drop)];
 pub(super) const ON_SHUTDOWN: [(&str, OnShutdown); 2] =
     [("keep", OnShutdown::Keep), ("flush", OnShutdown::Flush)];
+pub(super) const OVERFLOWS: [(&str, Overflow); 3] = [
+    ("reject", Overflow::Reject),
+    ("block", Overflow::Block),
+    ("drop-oldest", Overflow::DropOldest),
+];
 pub(super) const UNKNOWN_QUEUES: [(&str, UnknownQueues); 2] = [
     ("reject", UnknownQueues::Reject),
     ("create", UnknownQueues::Create),
@@ -46,6 +54,8 @@ pub(super) const UNKNOWN_QUEUES: [(&str, UnknownQueues); 2] = [
 pub(super) struct ConfigFile {
     pub(super) spool_path: Option<Located<PathBuf>>,
     pub(super) spool_bytes_max: Option<u64>,
+    pub(super) min_free: Setting<MinFree>,
+    pub(super) ballast: Setting<u64>,
     pub(super) listen: Option<Vec<ListenEntry>>,
     pub(super) limits: LimitsTable,
     pub(super) ingest_threads: Option<u32>,
@@ -90,6 +100,9 @@ pub(super) struct QueueTable {
     pub(super) ack: Option<Ack>,
     pub(super) max_open_batches: Option<u32>,
     pub(super) producer_window: Option<Duration>,
+    pub(super) quota_bytes: Setting<u64>,
+    pub(super) quota_items: Setting<u64>,
+    pub(super) overflow: Option<Overflow>,
     /// Located at its path.
     pub(super) sink: Setting<Located<SinkConfig>>,
 }
@@ -121,8 +134,11 @@ impl ConfigFile {
 
     fn read_spool(&mut self, mut spool: Section<'_>, faults: &mut Faults<'_>) {
         self.spool_path = spool.read("path", faults, values::path);
-        self.spool_bytes_max =
-            value(spool.read("max_bytes", faults, values::size(1..=SPOOL_BYTES_MAX_MAX)));
+        let max_bytes = values::or_auto(values::size(1..=SPOOL_BYTES_MAX_MAX));
+        self.spool_bytes_max = value(spool.read("max_bytes", faults, max_bytes)).flatten();
+        self.min_free = setting(spool.read("min_free", faults, or_off(values::min_free)));
+        let ballast = or_off(values::size(1..=BALLAST_BYTES_MAX));
+        self.ballast = setting(spool.read("ballast", faults, ballast));
         spool.finish(faults);
     }
 
@@ -201,6 +217,8 @@ impl QueueTable {
     fn read(mut queue: Section<'_>, faults: &mut Faults<'_>) -> Self {
         let items = or_off(values::integer(1..=u32::MAX));
         let bytes = or_off(values::size(1..=BYTES_MAX_MAX));
+        let quota_bytes = or_off(values::size(1..=SPOOL_BYTES_MAX_MAX));
+        let quota_items = or_off(values::large_integer(1..=QUOTA_ITEMS_MAX));
         let table = Self {
             span: Some(queue.span.clone()),
             max_items: setting(queue.read("max_items", faults, items)),
@@ -219,6 +237,9 @@ impl QueueTable {
                 values::integer(1..=OPEN_BATCHES_MAX_MAX),
             )),
             producer_window: value(queue.read("producer_window", faults, values::time)),
+            quota_bytes: setting(queue.read("quota_bytes", faults, quota_bytes)),
+            quota_items: setting(queue.read("quota_items", faults, quota_items)),
+            overflow: value(queue.read("overflow", faults, values::choice(OVERFLOWS))),
             sink: match queue.section_or_off("sink", faults) {
                 Setting::Inherit => Setting::Inherit,
                 Setting::Off => Setting::Off,

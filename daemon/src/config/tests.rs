@@ -73,7 +73,9 @@ fn without_a_file() {
     assert_snapshot!(config.render(), @r#"
     [spool]
     path = "/var/spool/batchd"
-    max_bytes = "10GiB"
+    max_bytes = "auto"
+    min_free = "auto"
+    ballast = "16MiB"
 
     [[listen]]
     path = "/run/batchd/batchd.sock"
@@ -101,6 +103,9 @@ fn without_a_file() {
     ack = "synced"
     max_open_batches = 1024
     producer_window = "1h"
+    quota_bytes = "off"
+    quota_items = "off"
+    overflow = "reject"
     unknown_queues = "reject"
 
     [queues.default.sink]
@@ -118,6 +123,8 @@ fn the_sample() {
     [spool]
     path = "/var/spool/batchd"
     max_bytes = "10GiB"
+    min_free = "auto"
+    ballast = "16MiB"
 
     [[listen]]
     path = "/run/batchd/batchd.sock"
@@ -145,6 +152,9 @@ fn the_sample() {
     ack = "synced"
     max_open_batches = 1024
     producer_window = "1h"
+    quota_bytes = "off"
+    quota_items = "off"
+    overflow = "reject"
     unknown_queues = "reject"
 
     [queues.default.sink]
@@ -167,6 +177,9 @@ fn the_sample() {
     ack = "synced"
     max_open_batches = 1024
     producer_window = "1h"
+    quota_bytes = "off"
+    quota_items = "off"
+    overflow = "reject"
 
     [queues.logs.sink]
     type = "file"
@@ -204,14 +217,14 @@ fn everything_set() {
         lifespan = "1ms"
         on_expire = "drop"
         ack = "written"
-        max_open_batches = 1024
-        producer_window = "1h"
         sink = { type = "file", path = "/log/eu.ndjson", encoding = "ndjson", append = true }
         "#;
     assert_snapshot!(config(text).render(), @r#"
     [spool]
     path = "/data/spool"
     max_bytes = "1536GiB"
+    min_free = "auto"
+    ballast = "16MiB"
 
     [[listen]]
     path = "/run/a.sock"
@@ -243,6 +256,9 @@ fn everything_set() {
     ack = "synced"
     max_open_batches = 1024
     producer_window = "1h"
+    quota_bytes = "off"
+    quota_items = "off"
+    overflow = "reject"
     unknown_queues = "create"
 
     [queues.default.sink]
@@ -266,6 +282,9 @@ fn everything_set() {
     ack = "written"
     max_open_batches = 1024
     producer_window = "1h"
+    quota_bytes = "off"
+    quota_items = "off"
+    overflow = "reject"
 
     [queues."eu.west".sink]
     type = "file"
@@ -307,8 +326,6 @@ fn a_queue_inherits_switches_off_and_sets() {
         lifespan = "1h"
         on_expire = "drop"
         ack = "none"
-        max_open_batches = 1024
-        producer_window = "1h"
         sink = { type = "file", path = "/out", encoding = "raw" }
         [queues.inherits]
         [queues.off]
@@ -324,8 +341,6 @@ fn a_queue_inherits_switches_off_and_sets() {
         lifespan = "2h"
         on_expire = "dead"
         ack = "synced"
-        max_open_batches = 1024
-        producer_window = "1h"
         sink = { type = "file", path = "/sets" }
         "#;
     assert_snapshot!(queues(text), @r#"
@@ -342,6 +357,9 @@ fn a_queue_inherits_switches_off_and_sets() {
     ack = "none"
     max_open_batches = 1024
     producer_window = "1h"
+    quota_bytes = "off"
+    quota_items = "off"
+    overflow = "reject"
     unknown_queues = "reject"
 
     [queues.default.sink]
@@ -364,6 +382,9 @@ fn a_queue_inherits_switches_off_and_sets() {
     ack = "none"
     max_open_batches = 1024
     producer_window = "1h"
+    quota_bytes = "off"
+    quota_items = "off"
+    overflow = "reject"
 
     [queues.inherits.sink]
     type = "file"
@@ -385,6 +406,9 @@ fn a_queue_inherits_switches_off_and_sets() {
     ack = "none"
     max_open_batches = 1024
     producer_window = "1h"
+    quota_bytes = "off"
+    quota_items = "off"
+    overflow = "reject"
     sink = "off"
 
     [queues.sets]
@@ -400,6 +424,9 @@ fn a_queue_inherits_switches_off_and_sets() {
     ack = "synced"
     max_open_batches = 1024
     producer_window = "1h"
+    quota_bytes = "off"
+    quota_items = "off"
+    overflow = "reject"
 
     [queues.sets.sink]
     type = "file"
@@ -476,7 +503,7 @@ fn unknown_keys_name_the_nearest() {
     assert_snapshot!(errors(text), @r#"
     b.toml:3:9: unknown key `max_itmes` in [queues.logs]: did you mean `max_items`?
     b.toml:4:9: unknown key `maxage` in [queues.logs]: did you mean `max_age`?
-    b.toml:5:9: unknown key `compression` in [queues.logs]: expected one of `max_items`, `max_bytes`, `max_age`, `max_since_flush`, `interval`, `interval_mode`, `interval_jitter`, `idle`, `on_shutdown`, `lifespan`, `on_expire`, `ack`, `max_open_batches`, `producer_window`, `sink`
+    b.toml:5:9: unknown key `compression` in [queues.logs]: expected one of `max_items`, `max_bytes`, `max_age`, `max_since_flush`, `interval`, `interval_mode`, `interval_jitter`, `idle`, `on_shutdown`, `lifespan`, `on_expire`, `ack`, `max_open_batches`, `producer_window`, `quota_bytes`, `quota_items`, `overflow`, `sink`
     b.toml:6:22: unknown table `snik` in [queues.logs]: did you mean `sink`?
     b.toml:8:20: unknown table `west` in [queues.eu]: a name with a dot is quoted, as in [queues."eu.west"]
     b.toml:9:20: unknown table `snik` in [queues.eu]: did you mean `sink`?

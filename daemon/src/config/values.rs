@@ -4,15 +4,22 @@ use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use batchd_core::spool::space::MinFree;
 use toml::de::{DeInteger, DeValue};
 
 use super::problem::{Problem, nearest};
 use super::units;
 
+/// The largest `min_free`, in both its ways.
+const MIN_FREE_MAX: u64 = 1 << 50;
+const PERCENT_MAX: u32 = 90;
 /// The longest path of a Unix socket: that of `sockaddr_un`, without the zero at its end.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// What switches a setting off.
 pub(super) const OFF: &str = "off";
+
+/// What leaves a setting to the size of the file system.
+pub(super) const AUTO: &str = "auto";
 
 type Value<'t> = DeValue<'t>;
 
@@ -48,6 +55,16 @@ pub(super) fn or_off<T>(
         _ => inner(value)
             .map(Setting::Set)
             .map_err(|problem| Problem::OrOff(Box::new(problem))),
+    }
+}
+
+/// Reads what `inner` reads; nothing where the file system's size is to decide.
+pub(super) fn or_auto<T>(
+    inner: impl Fn(&Value<'_>) -> Result<T, Problem>,
+) -> impl Fn(&Value<'_>) -> Result<Option<T>, Problem> {
+    move |value| match value.as_str() {
+        Some(AUTO) => Ok(None),
+        _ => inner(value).map(Some),
     }
 }
 
@@ -120,6 +137,41 @@ pub(super) fn percent(range: RangeInclusive<u32>) -> impl Fn(&Value<'_>) -> Resu
             format!("{bound}%")
         }))
     }
+}
+
+/// Reads a number from a range of large ones.
+pub(super) fn large_integer(
+    range: RangeInclusive<u64>,
+) -> impl Fn(&Value<'_>) -> Result<u64, Problem> {
+    move |value| {
+        let DeValue::Integer(number) = value else {
+            return Err(wrong_type(value, "an integer"));
+        };
+        let read = i128::from_str_radix(number.as_str(), number.radix());
+        match read.ok().and_then(|number| u64::try_from(number).ok()) {
+            Some(number) => in_range(number, &range, |number| number.to_string()),
+            None => Err(out_of_range(
+                excerpt(&number.to_string()),
+                &range,
+                u64::to_string,
+            )),
+        }
+    }
+}
+
+/// Reads how much of a file system must stay free: a size, or so many hundredths of it.
+pub(super) fn min_free(value: &Value<'_>) -> Result<MinFree, Problem> {
+    if value
+        .as_str()
+        .is_some_and(|text| text.trim().ends_with('%'))
+    {
+        let percent = percent(1..=PERCENT_MAX)(value)?;
+        return Ok(MinFree::Percent(u8::try_from(percent).unwrap_or(u8::MAX)));
+    }
+    if value.as_str() == Some(AUTO) {
+        return Ok(MinFree::Default);
+    }
+    size(1..=MIN_FREE_MAX)(value).map(MinFree::Bytes)
 }
 
 /// Reads one of a few words.

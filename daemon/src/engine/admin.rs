@@ -243,6 +243,7 @@ fn status(engine: &Engine) -> ServerStatus {
             .iter()
             .map(|queue| queue_status(queue))
             .collect(),
+        space: super::space::status(engine),
     }
 }
 
@@ -270,6 +271,8 @@ fn queue_status(queue: &Queue) -> QueueStatus {
         attempts_failed: delivery.attempts_failed,
         last_error: delivery.last_error,
         beats_skipped: counters.beats_skipped,
+        batches_dropped: counters.batches_dropped,
+        items_dropped: counters.items_dropped,
     }
 }
 

@@ -138,7 +138,9 @@ fn deliver_parts(
         sink.deliver(&delivery, &mut items)
             .map_err(|error| Attempted::Failed(error.to_string()))?;
         done.push(part);
-        progress::write(env, &record, &done)
+        queue
+            .commit
+            .record_progress(batch, &done)
             .map_err(|error| Attempted::Failed(error.to_string()))?;
     }
     Ok(())

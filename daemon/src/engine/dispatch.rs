@@ -17,6 +17,8 @@ use super::{Engine, Queue};
 
 /// It looks around this often even if nobody wakes it.
 const SAFETY_INTERVAL: Duration = Duration::from_secs(30);
+/// While nothing can be recorded it looks this often whether that is over.
+const HELD: Duration = Duration::from_secs(1);
 /// Bounds of the wait after a failed attempt: doubled from the first to the second, with full jitter.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
 
@@ -126,6 +128,11 @@ async fn deliver_all(
         if *stop.borrow() {
             return None;
         }
+        if !engine.space.may_deliver() {
+            // What cannot be recorded would be delivered again and again.
+            engine.house.ring();
+            return Some((sink, Some(HELD)));
+        }
         let Some(claim) = queue.commit.claim_next() else {
             return Some((sink, None));
         };
@@ -155,6 +162,7 @@ async fn deliver_all(
                 if queue.commit.take_keep_due() {
                     engine.house.ring();
                 }
+                engine.room.notify_waiters();
             }
             Attempted::Failed(error) => {
                 let failures = fail(queue, &batch, error);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use batchd_core::queue::Led;
 use batchd_core::queue::commit::Broken;
 
-use super::{Engine, Queue};
+use super::{Engine, Queue, space};
 
 /// It looks around this often even if nobody rings.
 const SAFETY_INTERVAL: Duration = Duration::from_secs(30);
@@ -85,6 +85,7 @@ pub(crate) fn start(engine: Arc<Engine>) -> io::Result<House> {
                     .iter()
                     .filter_map(|queue| keep(&shared, queue))
                     .min();
+                let due = due.into_iter().chain(space::tend(&shared)).min();
                 wait = due.unwrap_or(SAFETY_INTERVAL).min(SAFETY_INTERVAL);
             }
         })?;
@@ -119,6 +120,9 @@ fn keep(engine: &Engine, queue: &Queue) -> Option<Duration> {
         // It may have found its next batch taken; and whoever waits for a flush learns what became of his.
         queue.ready.notify_one();
         queue.note(|_| {});
+    }
+    if kept.made_room {
+        engine.room.notify_waiters();
     }
     if kept.commit_due {
         if let Err(broken) = lead(engine, queue) {

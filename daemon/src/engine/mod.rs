@@ -7,20 +7,22 @@ pub(crate) mod drain;
 pub(crate) mod housekeeping;
 mod queue;
 pub(crate) mod recall;
+mod space;
 mod summary;
 mod verify;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use batchd_core::error::FsError;
 use batchd_core::queue::Answer;
 use batchd_core::queue::commit::Broken;
 use batchd_core::spool::LockedSpool;
+use batchd_core::spool::space::SpoolSpace;
 use batchd_frame::QueueName;
 use batchd_protocol::Limits;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::config::Config;
 use crate::config::model::{QueueConfig, UnknownQueues};
@@ -39,8 +41,11 @@ pub(crate) struct Engine {
     pub(crate) started_at: u64,
     queues: RwLock<HashMap<QueueName, Arc<Queue>>>,
     template: Option<QueueConfig>,
-    spool_bytes: Arc<AtomicU64>,
-    spool_bytes_max: u64,
+    pub(crate) space: Arc<SpoolSpace>,
+    /// Wakes those who wait for room.
+    pub(crate) room: Notify,
+    /// The sockets answer: what can wait may be done from now on.
+    serving: AtomicBool,
     /// Wakes the housekeeper.
     pub(crate) house: housekeeping::Bell,
     pub(crate) mailboxes: Mailboxes,
@@ -68,8 +73,9 @@ impl Engine {
             queues: RwLock::default(),
             template: (config.unknown_queues == UnknownQueues::Create)
                 .then(|| config.template.clone()),
-            spool_bytes: Arc::default(),
-            spool_bytes_max: config.spool.max_bytes,
+            space: space::open(config, &spool),
+            room: Notify::new(),
+            serving: AtomicBool::new(false),
             house: housekeeping::Bell::default(),
             mailboxes: Mailboxes::default(),
             long_messages: Semaphore::new(LONG_MESSAGE_BYTES),
@@ -96,24 +102,29 @@ impl Engine {
     }
 
     /// A queue by name; created where the configuration wants that.
-    pub(crate) fn queue(&self, name: &str) -> Option<Arc<Queue>> {
+    ///
+    /// # Errors
+    /// [`FsError`] where one that is wanted cannot be created now.
+    pub(crate) fn queue(&self, name: &str) -> Result<Option<Arc<Queue>>, FsError> {
         if let Some(queue) = self.read_queues().get(name) {
             // One that is only parked takes nothing.
-            return Some(Arc::clone(queue)).filter(|queue| queue.is_configured());
+            return Ok(Some(Arc::clone(queue)).filter(|queue| queue.is_configured()));
         }
-        let template = self.template.as_ref()?;
-        let name = QueueName::new(name).ok()?;
+        let (Some(template), Ok(name)) = (self.template.as_ref(), QueueName::new(name)) else {
+            return Ok(None);
+        };
         if self.read_queues().len() >= QUEUES_MAX {
             tracing::warn!(queue = %name, "not created: there are {QUEUES_MAX} queues");
-            return None;
+            return Ok(None);
         }
-        match self.open_queue(name.clone(), Some(template)) {
-            Ok(queue) => Some(queue),
-            Err(error) => {
+        let opened = self.open_queue(name.clone(), Some(template));
+        opened.map(Some).inspect_err(|error| {
+            if error.is_no_space() || error.is_read_only() {
+                tracing::debug!(queue = %name, %error, "cannot be created now");
+            } else {
                 tracing::error!(queue = %name, %error, "cannot be created");
-                None
             }
-        }
+        })
     }
 
     fn open_queue(
@@ -125,14 +136,8 @@ impl Engine {
         if let Some(queue) = queues.get(&name) {
             return Ok(Arc::clone(queue));
         }
-        let bytes = Arc::clone(&self.spool_bytes);
-        let queue = Arc::new(Queue::open(
-            &self.spool,
-            name.clone(),
-            config,
-            bytes,
-            self.spool_bytes_max,
-        )?);
+        let space = Arc::clone(&self.space);
+        let queue = Arc::new(Queue::open(&self.spool, name.clone(), config, space)?);
         queues.insert(name, Arc::clone(&queue));
         drop(queues);
         let dispatcher = self
@@ -162,6 +167,17 @@ impl Engine {
             .dispatcher
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = Some(spawner);
+    }
+
+    /// The sockets answer now.
+    pub(crate) fn serve(&self) {
+        self.serving.store(true, Ordering::Relaxed);
+        self.house.ring();
+    }
+
+    /// Whether the sockets answer.
+    fn is_serving(&self) -> bool {
+        self.serving.load(Ordering::Relaxed)
     }
 
     /// Sends answers to the threads whose connections wait for them.

@@ -1,12 +1,12 @@
 //! One queue of a running daemon.
 
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use batchd_core::error::FsError;
-use batchd_core::policy::{ExpiryRules, OnShutdown, Policy};
+use batchd_core::policy::{ExpiryRules, OnShutdown, Overflow, Policy};
 use batchd_core::queue::{Ack, Commit, OPEN_BATCHES_MAX, PRODUCER_WINDOW, QueueOptions};
 use batchd_core::spool::LockedSpool;
+use batchd_core::spool::space::SpoolSpace;
 use batchd_frame::QueueName;
 use batchd_sinks::{FileSink, Sink};
 use tokio::sync::{Notify, watch};
@@ -20,6 +20,8 @@ pub(crate) struct Queue {
     pub(crate) commit: Commit<Ticket>,
     /// What a submission waits for that does not say.
     pub(crate) ack: Ack,
+    /// What becomes of a submission for which there is no room.
+    pub(crate) overflow: Overflow,
     /// What the configuration says; nothing where it no longer names the queue.
     config: Option<QueueConfig>,
     /// Wakes the dispatcher.
@@ -47,8 +49,7 @@ impl Queue {
         spool: &LockedSpool,
         name: QueueName,
         config: Option<&QueueConfig>,
-        spool_bytes: Arc<AtomicU64>,
-        spool_bytes_max: u64,
+        space: Arc<SpoolSpace>,
     ) -> Result<Self, FsError> {
         let options = QueueOptions {
             name: name.clone(),
@@ -64,12 +65,12 @@ impl Queue {
                 },
                 |config| config.policy.clone(),
             ),
-            spool_bytes,
-            spool_bytes_max,
+            space,
             open_batches_max: config.map_or(OPEN_BATCHES_MAX, |config| config.open_batches_max),
             has_sink: config.is_some_and(|config| config.sink.is_some()),
             producer_window: config.map_or(PRODUCER_WINDOW, |config| config.producer_window),
         };
+        let overflow = options.policy.overflow;
         let commit = Commit::open(spool, options)?;
         // Where no batch waits there is nothing to read: repeats are recognised at once.
         commit.recall(1);
@@ -77,6 +78,7 @@ impl Queue {
             name,
             commit,
             ack: config.map_or(Ack::Synced, |config| core_ack(config.ack)),
+            overflow,
             config: config.cloned(),
             ready: Notify::new(),
             hurry: Notify::new(),

@@ -4,12 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::time::Duration;
 
-use batchd_protocol::{ErrorCode, LENGTH_BYTES, Response, encode_message_into, split_message};
+use batchd_protocol::{ErrorCode, LENGTH_BYTES, Response, encode_message_into};
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
 
 use super::mailbox::Ticket;
 use super::order::Order;
+use super::parking::{self, Parked};
 use super::requests::{self, Ended};
 use super::thread::{READ_BYTES, Thread};
 use crate::engine::admin::Asked;
@@ -22,6 +23,9 @@ const HANDED_OUT_MAX: usize = 16;
 const HANDED_OUT_LIMIT: usize = 1024;
 /// A message longer than a read must be whole after this: its memory is reserved.
 const LONG_MESSAGE_TIME: Duration = Duration::from_secs(60);
+
+/// Of one that sends no more, it is looked so often whether it is still there.
+const LAST_ANSWERS_LOOK: Duration = Duration::from_millis(200);
 
 /// A connection.
 pub(super) struct Connection {
@@ -36,6 +40,9 @@ pub(super) struct Connection {
     pub(super) order: RefCell<Order<(Ticket, Asked)>>,
     /// Who is on the other side, for the log.
     pub(super) peer: String,
+    /// The submission that waits for room, and bytes that are kept with it.
+    pub(super) parked: RefCell<Option<Parked>>,
+    pub(super) parked_bytes: Cell<usize>,
 }
 
 impl Connection {
@@ -56,6 +63,8 @@ impl Connection {
             greeted: Cell::new(false),
             order: RefCell::default(),
             peer,
+            parked: RefCell::default(),
+            parked_bytes: Cell::default(),
         }
     }
 
@@ -86,6 +95,37 @@ impl Connection {
         } else if answers.capacity() > ANSWERS_BYTES_MAX {
             *answers = Vec::new();
         }
+    }
+
+    /// Sends what there is, if there is something.
+    pub(super) fn send_all(&self) {
+        if !self.answers.borrow().is_empty() {
+            self.send();
+        }
+    }
+
+    /// Waits until something more of the answers was sent.
+    pub(super) async fn sent(&self) -> io::Result<()> {
+        if self.answers.borrow().is_empty() {
+            self.progress.notified().await;
+        } else {
+            self.stream.writable().await?;
+            self.send();
+        }
+        Ok(())
+    }
+
+    /// Whether nobody is on the other side any more. One that only sends no more is still there.
+    pub(super) fn is_gone(&self) -> bool {
+        let gone = |kind| {
+            matches!(
+                kind,
+                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+            )
+        };
+        self.stream
+            .try_write(&[])
+            .is_err_and(|error| gone(error.kind()))
     }
 
     /// Whether more requests are with the main runtime than a client has reason to send.
@@ -151,10 +191,18 @@ impl Connection {
 /// Serves a connection to its end.
 pub(super) async fn serve(thread: &Thread, connection: &Connection) {
     tracing::info!(peer = connection.peer, "connected");
-    match serve_messages(thread, connection).await {
+    let served = serve_messages(thread, connection).await;
+    if served.is_ok() {
+        // Who sends no more may still want to know what became of what was sent.
+        while connection.order.borrow().is_waiting() && !connection.is_gone() {
+            thread.turn_ended(LAST_ANSWERS_LOOK).await;
+        }
+    }
+    match served {
         Ok(()) => tracing::debug!(peer = connection.peer, "disconnected"),
         Err(error) => tracing::debug!(peer = connection.peer, %error, "connection lost"),
     }
+    parking::unpark(thread, connection);
     if connection.answers.borrow().is_empty() {
         return;
     }
@@ -184,7 +232,9 @@ async fn serve_messages(thread: &Thread, connection: &Connection) -> io::Result<
         let Some(read) = read_some(thread, connection, &mut kept) else {
             continue;
         };
-        if read? == 0 {
+        if read? == 0
+            || parking::wait_parked(thread, connection, &mut kept).await? == Ended::Connection
+        {
             return Ok(());
         }
         let long = match declared(&kept, thread.engine.limits.message_bytes_max) {
@@ -194,7 +244,7 @@ async fn serve_messages(thread: &Thread, connection: &Connection) -> io::Result<
         };
         // Reserved before it is read, so that one that was begun can be finished.
         let permits = u32::try_from(long).unwrap_or(u32::MAX);
-        let Ok(_permits) = thread.engine.long_messages.acquire_many(permits).await else {
+        let Ok(permits) = thread.engine.long_messages.acquire_many(permits).await else {
             return Ok(());
         };
         let whole = read_long(thread, connection, &mut kept, long);
@@ -204,11 +254,13 @@ async fn serve_messages(thread: &Thread, connection: &Connection) -> io::Result<
             return Ok(());
         };
         whole?;
-        let ended = requests::handle(
-            thread,
-            connection,
-            kept.get(LENGTH_BYTES..).unwrap_or_default(),
-        );
+        let message = kept.get(LENGTH_BYTES..).unwrap_or_default();
+        let mut ended = parking::handle_or_park(thread, connection, message, kept.len());
+        // One that waits is paid for elsewhere.
+        drop(permits);
+        if ended == Ended::Parked {
+            ended = parking::wait_parked(thread, connection, &mut kept).await?;
+        }
         kept = Vec::new();
         if ended == Ended::Connection {
             return Ok(());
@@ -263,26 +315,12 @@ fn read_some(
         Ok(read) => read,
     };
     thread.note_read(read);
-    let mut rest = buffer.get(..start + read)?;
-    loop {
-        match split_message(
-            rest,
-            usize::try_from(thread.engine.limits.message_bytes_max).ok()?,
-        ) {
-            Ok(Some((message, behind))) => {
-                rest = behind;
-                if requests::handle(thread, connection, message) == Ended::Connection {
-                    return Some(Ok(0));
-                }
-            }
-            Ok(None) => break,
-            Err(error) => {
-                let code = ErrorCode::MessageTooLarge;
-                connection.fail(&requests::refuse(0, code, error.to_string()));
-                return Some(Ok(0));
-            }
-        }
+    let bytes = buffer.get(..start + read)?;
+    let (done, ended) = parking::handle_messages(thread, connection, bytes);
+    if ended == Ended::Connection {
+        return Some(Ok(0));
     }
+    let rest = bytes.get(done..)?;
     if rest.is_empty() {
         // Between messages a connection costs no memory.
         *kept = Vec::new();
@@ -291,9 +329,7 @@ fn read_some(
         kept.extend_from_slice(rest);
     }
     // Refusals and the like are answered without a commit.
-    if !connection.answers.borrow().is_empty() {
-        connection.send();
-    }
+    connection.send_all();
     Some(Ok(read))
 }
 

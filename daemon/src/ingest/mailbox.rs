@@ -42,6 +42,10 @@ fn describe(failure: Failure) -> (ErrorCode, &'static str) {
             ErrorCode::NoSpace,
             "the file system is full; nothing that was accepted is lost",
         ),
+        Failure::ReadOnly => (
+            ErrorCode::ReadOnly,
+            "the file system of the spool is read-only; nothing that was accepted is lost",
+        ),
         Failure::Unknown => (
             ErrorCode::Unknown,
             "the disk failed; whether this is kept is not known: repeat it under its id",

@@ -10,6 +10,7 @@
 mod connection;
 mod mailbox;
 mod order;
+mod parking;
 mod requests;
 mod thread;
 

@@ -36,6 +36,11 @@ impl<R> Order<R> {
         self.next - 1
     }
 
+    /// Whether a submission is undecided.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.undecided > 0
+    }
+
     /// The submission that was numbered last will be decided later.
     pub(super) fn wait(&mut self) {
         self.undecided += 1;

@@ -1,12 +1,15 @@
 //! What a message asks, and what is done about it on the ingest thread.
 
+use batchd_core::policy::{Load, Overflow};
 use batchd_core::queue::{Begun, Incoming, Refusal};
+use batchd_core::spool::space::Shortage;
 use batchd_frame::checksum::crc32c;
 use batchd_frame::{BodyError, BodyLimits, BodyView, codec};
 use batchd_protocol::{Ack, ErrorCode, HELLO_MAGIC, PROTOCOL_VERSION, Request, Response, Submit};
 
 use super::connection::Connection;
 use super::mailbox::wire_ack;
+use super::parking;
 use super::thread::Thread;
 use crate::engine::admin::{self, Asked};
 use crate::engine::core_ack;
@@ -18,10 +21,26 @@ pub(super) enum Ended {
     No,
     /// It is to be closed; the reason was answered.
     Connection,
+    /// The message waits for room, and with it what is behind it.
+    Parked,
+}
+
+/// What is done about a submission for which there is no room, in a queue that does not refuse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// It is parked.
+    Waits,
+    /// It has waited long enough, or cannot: it is refused.
+    Ends,
 }
 
 /// Handles one message.
-pub(super) fn handle(thread: &Thread, connection: &Connection, message: &[u8]) -> Ended {
+pub(super) fn handle(
+    thread: &Thread,
+    connection: &Connection,
+    message: &[u8],
+    patience: Patience,
+) -> Ended {
     let request = match codec::decode_borrowed::<Request<'_>>(message) {
         Ok(request) => request,
         Err(error) => {
@@ -37,12 +56,13 @@ pub(super) fn handle(thread: &Thread, connection: &Connection, message: &[u8]) -
             let again = "hello was said before".to_owned();
             close(connection, &refuse(0, ErrorCode::BadMessage, again))
         }
-        Request::Submit(submit) => {
-            if let Err(failed) = submit_to(thread, connection, &submit) {
+        Request::Submit(submit) => match submit_to(thread, connection, &submit, patience) {
+            Ok(ended) => ended,
+            Err(failed) => {
                 connection.put(&failed);
+                Ended::No
             }
-            Ended::No
-        }
+        },
         other => ask(thread, connection, &other),
     }
 }
@@ -111,10 +131,25 @@ fn submit_to(
     thread: &Thread,
     connection: &Connection,
     submit: &Submit<'_>,
-) -> Result<(), Box<Response>> {
+    patience: Patience,
+) -> Result<Ended, Box<Response>> {
     let number = submit.request;
     let limits = &thread.engine.limits;
-    let Some(queue) = thread.queue(submit.queue) else {
+    let found = thread.queue(submit.queue).map_err(|error| {
+        let code = if error.is_no_space() {
+            ErrorCode::NoSpace
+        } else if error.is_read_only() {
+            ErrorCode::ReadOnly
+        } else {
+            ErrorCode::Internal
+        };
+        refuse(
+            number,
+            code,
+            format!("the queue cannot be created: {error}"),
+        )
+    })?;
+    let Some(queue) = found else {
         let name: String = submit
             .queue
             .chars()
@@ -152,6 +187,15 @@ fn submit_to(
         end_of_batch: submit.end_of_batch,
         received_at: thread.read_at.get(),
     };
+    let may_wait = queue.overflow != Overflow::Reject && patience == Patience::Waits;
+    let need = Load {
+        items: u64::from(view.count()),
+        bytes: view.item_bytes(),
+    };
+    if may_wait && thread.parking.is_behind(&queue, connection.number) {
+        parking::park(thread, connection, &queue, need, number);
+        return Ok(Ended::Parked);
+    }
     match queue
         .commit
         .begin(&incoming, thread.ticket(connection, number, quiet))
@@ -171,9 +215,20 @@ fn submit_to(
                 repeat: true,
             });
         }
+        Err(refusal) if refusal.is_for_want_of_room() => {
+            if may_wait || matches!(refusal, Refusal::Shortage(Shortage::ReadOnly)) {
+                // It makes room, or finds out whether the disk can be written again.
+                thread.engine.house.ring();
+            }
+            if may_wait {
+                parking::park(thread, connection, &queue, need, number);
+                return Ok(Ended::Parked);
+            }
+            return Err(refuse(number, refusal_code(&refusal), refusal.to_string()));
+        }
         Err(refusal) => return Err(refuse(number, refusal_code(&refusal), refusal.to_string())),
     }
-    Ok(())
+    Ok(Ended::No)
 }
 
 fn body_code(error: &BodyError) -> ErrorCode {
@@ -189,11 +244,17 @@ fn refusal_code(refusal: &Refusal) -> ErrorCode {
         Refusal::ItemOverMaxBytes { .. } => ErrorCode::ItemTooLarge,
         Refusal::TooManyParts => ErrorCode::SubmissionTooLarge,
         Refusal::Name(_) => ErrorCode::BadName,
-        Refusal::SpoolFull { .. } => ErrorCode::SpoolFull,
         Refusal::UnderWay | Refusal::Recalling => ErrorCode::Unknown,
         Refusal::NoSink => ErrorCode::NoSink,
         Refusal::TooManyWaiting(_) => ErrorCode::TooManyWaiting,
         Refusal::EndedBadly => ErrorCode::Dropped,
+        Refusal::Shortage(shortage) => match shortage {
+            Shortage::SpoolFull { .. } => ErrorCode::SpoolFull,
+            Shortage::ReadOnly => ErrorCode::ReadOnly,
+            _ => ErrorCode::NoSpace,
+        },
+        Refusal::QueueItems { .. } | Refusal::QueueBytes { .. } => ErrorCode::QueueFull,
+        Refusal::OverQuota { .. } => ErrorCode::SubmissionTooLarge,
         Refusal::Stopped => ErrorCode::Stopping,
         _ => ErrorCode::Internal,
     }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use batchd_core::error::FsError;
 use batchd_core::queue::{Answer, Led};
 use tokio::net::UnixListener;
 use tokio::runtime::Handle;
@@ -18,6 +19,7 @@ use tokio::task::LocalSet;
 
 use super::connection::{self, Connection};
 use super::mailbox::{Letter, Ticket, response};
+use super::parking::{self, Parking};
 use crate::config::Config;
 use crate::engine::admin::{self, Asked};
 use crate::engine::{Engine, Queue};
@@ -116,6 +118,8 @@ pub(super) struct Thread {
     turn_over: Notify,
     /// When the last read was, unix time in microseconds.
     pub(super) read_at: Cell<u64>,
+    /// Connections that wait for room.
+    pub(super) parking: Parking,
     /// The buffer all connections are read into, one after another.
     pub(super) buffer: RefCell<Vec<u8>>,
     queues: RefCell<HashMap<String, Arc<Queue>>>,
@@ -161,16 +165,21 @@ impl Thread {
     }
 
     /// A queue by name, remembered.
-    pub(super) fn queue(&self, name: &str) -> Option<Arc<Queue>> {
+    ///
+    /// # Errors
+    /// [`FsError`] where it would be created, and cannot be now.
+    pub(super) fn queue(&self, name: &str) -> Result<Option<Arc<Queue>>, FsError> {
         let mut last = self.last_queue.borrow_mut();
         if let Some(queue) = last.as_ref().filter(|queue| queue.name.as_str() == name) {
-            return Some(Arc::clone(queue));
+            return Ok(Some(Arc::clone(queue)));
         }
         let known = self.queues.borrow().get(name).cloned();
         let queue = match known {
             Some(queue) => queue,
             None => {
-                let queue = self.engine.queue(name)?;
+                let Some(queue) = self.engine.queue(name)? else {
+                    return Ok(None);
+                };
                 self.queues
                     .borrow_mut()
                     .insert(name.to_owned(), Arc::clone(&queue));
@@ -178,7 +187,7 @@ impl Thread {
             }
         };
         *last = Some(Arc::clone(&queue));
-        Some(queue)
+        Ok(Some(queue))
     }
 
     /// Something waits for a commit of this queue.
@@ -202,6 +211,14 @@ impl Thread {
         while self.turn_bytes.get() >= TURN_BYTES {
             self.commit.notify_one();
             self.turn_over.notified().await;
+        }
+    }
+
+    /// Waits until answers may have been given, at most so long.
+    pub(super) async fn turn_ended(&self, at_most: Duration) {
+        tokio::select! {
+            () = self.turn_over.notified() => {}
+            () = tokio::time::sleep(at_most) => {}
         }
     }
 
@@ -245,6 +262,7 @@ async fn run(
         turn_bytes: Cell::new(0),
         turn_over: Notify::new(),
         read_at: Cell::new(0),
+        parking: Parking::default(),
         buffer: RefCell::new(vec![0; 2 * READ_BYTES]),
         queues: RefCell::default(),
         last_queue: RefCell::default(),
@@ -264,6 +282,9 @@ async fn run(
     commits.abort();
     // What was begun is committed and answered; a client that does not read is not waited for.
     lead_all(&thread);
+    for connection in thread.open.borrow().values() {
+        parking::refuse_parked(&thread, connection);
+    }
     // The letters of other threads are put and sent.
     for _ in 0..LAST_TURNS {
         tokio::task::yield_now().await;

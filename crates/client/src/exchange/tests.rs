@@ -145,6 +145,7 @@ impl Bench {
                 spool: String::new(),
                 quarantined: 0,
                 queues: Vec::new(),
+                space: batchd_protocol::SpaceStatus::default(),
             },
         }
     }

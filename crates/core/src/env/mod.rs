@@ -40,6 +40,34 @@ pub struct DirEntry {
     pub is_dir: bool,
 }
 
+/// What a file system has left, and what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that may still be written by whoever has no claim on the reserve of the superuser.
+    pub free_bytes: u64,
+    /// Bytes in all.
+    pub total_bytes: u64,
+    /// How many files may still be made; nothing where the file system does not count them.
+    pub free_inodes: Option<u64>,
+    /// How many files it can hold; 0 where it does not count them.
+    pub total_inodes: u64,
+    /// Whether it says of itself that nothing can be written.
+    pub read_only: bool,
+    /// What may be expected of it.
+    pub kind: FsKind,
+}
+
+/// What may be expected of a file system, as far as its type tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FsKind {
+    /// It is gone with the power; with its name.
+    Memory(&'static str),
+    /// What a sync promises is the affair of another machine; with its name.
+    Network(&'static str),
+    /// Anything else.
+    Other,
+}
+
 /// A file system, as far as a spool needs one.
 ///
 /// No call is durable by itself: contents become durable by [`File::sync_data`], names by [`Fs::sync_dir`]
@@ -74,6 +102,11 @@ pub trait Fs: Send + Sync {
     }
     /// Makes the names in a directory durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// What the file system that holds `path` has left.
+    ///
+    /// # Errors
+    /// Whatever the system answers.
+    fn space(&self, path: &Path) -> io::Result<Space>;
     /// Takes an exclusive lock on a file, or says at once that another holder has it. The lock lasts as
     /// long as the returned value.
     ///

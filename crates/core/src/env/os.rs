@@ -20,7 +20,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::fs::OFlags;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::{Clock, DirEntry, Entropy, Env, File, Fs};
+use super::{Clock, DirEntry, Entropy, Env, File, Fs, FsKind, Space};
 
 /// The mode of every file that is created.
 const FILE_MODE: u32 = 0o600;
@@ -106,6 +106,25 @@ impl Fs for OsFs {
             .sync_all()
     }
 
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        const READ_ONLY: u64 = 1;
+        let found = rustix::fs::statfs(path)?;
+        // Sizes, flags and types are small and positive, in signed fields. Some file systems have no fragments.
+        let block = match found.f_frsize as u64 {
+            0 => found.f_bsize as u64,
+            fragment => fragment,
+        };
+        Ok(Space {
+            free_bytes: found.f_bavail.saturating_mul(block),
+            total_bytes: found.f_blocks.saturating_mul(block),
+            // Where files are made without a table of them, the count is 0 of 0.
+            free_inodes: (found.f_files > 0).then_some(found.f_ffree),
+            total_inodes: found.f_files,
+            read_only: found.f_flags as u64 & READ_ONLY != 0,
+            kind: fs_kind(found.f_type as u64),
+        })
+    }
+
     fn try_lock(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let file = fs::OpenOptions::new()
             .read(true)
@@ -137,6 +156,24 @@ fn dir_entry(entry: &fs::DirEntry) -> io::Result<DirEntry> {
         name: entry.file_name().to_string_lossy().into_owned(),
         is_dir: entry.file_type()?.is_dir(),
     })
+}
+
+/// The types of which it is certain that they do not keep what was synced, or leave that to another machine:
+/// the magic numbers of `statfs(2)`.
+fn fs_kind(magic: u64) -> FsKind {
+    // The system's type is signed, and 32 of its bits count.
+    match magic & 0xffff_ffff {
+        0x0102_1994 => FsKind::Memory("tmpfs"),
+        0x8584_58f6 => FsKind::Memory("ramfs"),
+        0x6969 => FsKind::Network("nfs"),
+        0x517b => FsKind::Network("smb"),
+        0xff53_4d42 => FsKind::Network("cifs"),
+        0xfe53_4d42 => FsKind::Network("smb2"),
+        0x0102_1997 => FsKind::Network("9p"),
+        0x00c3_6400 => FsKind::Network("ceph"),
+        0x5346_414f => FsKind::Network("afs"),
+        _ => FsKind::Other,
+    }
 }
 
 /// Opens a file and makes sure that it is one. Whatever lies in a spool is opened at a start, and a named
@@ -325,6 +362,29 @@ mod tests {
         check_error(OsFs.open_read(&sub), io::ErrorKind::IsADirectory);
         check_error(OsFs.open(&sub), io::ErrorKind::IsADirectory);
         Ok(())
+    }
+
+    #[test]
+    fn space_is_told_of_the_file_system_that_holds_a_path() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let space = OsFs.space(dir.path())?;
+        assert!(space.total_bytes > 0 && space.free_bytes <= space.total_bytes);
+        assert!(!space.read_only);
+        check_error(OsFs.space(&dir.path().join("x")), io::ErrorKind::NotFound);
+        assert!(matches!(
+            OsFs.space(Path::new("/proc"))?.kind,
+            FsKind::Other
+        ));
+        Ok(())
+    }
+
+    #[test]
+    fn types_of_file_systems_are_told_by_their_numbers() {
+        assert_eq!(fs_kind(0x0102_1994), FsKind::Memory("tmpfs"));
+        assert_eq!(fs_kind(0x6969), FsKind::Network("nfs"));
+        // As a signed number of 32 bits was widened.
+        assert_eq!(fs_kind(0xffff_ffff_ff53_4d42), FsKind::Network("cifs"));
+        assert_eq!(fs_kind(0xef53), FsKind::Other);
     }
 
     #[test]

@@ -9,6 +9,8 @@ pub mod counts;
 pub mod expiry;
 pub mod interval;
 
+mod overflow;
+
 use std::time::Duration;
 
 use batchd_frame::OnExpire;
@@ -17,6 +19,7 @@ pub use ages::{Ages, Due, When};
 pub use counts::{BYTES_MAX_MAX, FALLBACK_BYTES_MAX, Fill};
 pub use expiry::{Deadline, ExpiryGate, ExpiryRules};
 pub use interval::{Interval, IntervalMode, JITTER_PERCENT_MAX};
+pub use overflow::{Exceeded, Load, Overflow, Quota};
 
 /// A queue's rules. A trigger that is `None` is off.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +44,10 @@ pub struct Policy {
     pub on_expire: OnExpire,
     /// How what has expired is looked for.
     pub expiry: ExpiryRules,
+    /// What its batches may hold together.
+    pub quota: Quota,
+    /// What becomes of a submission for which there is no room.
+    pub overflow: Overflow,
 }
 
 /// What becomes of open batches at a clean stop.
@@ -67,6 +74,8 @@ impl Default for Policy {
             lifespan: None,
             on_expire: OnExpire::Dead,
             expiry: ExpiryRules::default(),
+            quota: Quota::default(),
+            overflow: Overflow::default(),
         }
     }
 }

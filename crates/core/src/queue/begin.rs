@@ -1,13 +1,12 @@
 //! A submission at the door: checked, recognised, and put behind what waits.
 
-use std::sync::atomic::Ordering;
-
 use batchd_frame::SubmissionId;
 use batchd_frame::planted::{Planted, is_planted};
 
 use super::incoming::{Ack, Begun, Incoming, Refusal};
 use super::slots::Slot;
 use super::state::Queue;
+use crate::policy::Load;
 use crate::spool::kept::Known;
 
 impl<T: Clone> Queue<T> {
@@ -40,11 +39,13 @@ impl<T: Clone> Queue<T> {
             return Ok(self.begin_synced(incoming.ack.min(Ack::Synced), ticket));
         }
         self.check_limits(incoming)?;
+        let need = load_of(incoming, skip);
+        self.reserve(need)?;
         if is_planted(Planted::AckBeforeAppend) {
-            self.queue_frames(incoming, None, skip)?;
+            self.queue_frames(incoming, None, skip, need)?;
             return Ok(Begun::Known);
         }
-        self.queue_frames(incoming, Some(ticket), skip)?;
+        self.queue_frames(incoming, Some(ticket), skip, need)?;
         Ok(Begun::Waiting)
     }
 
@@ -53,10 +54,20 @@ impl<T: Clone> Queue<T> {
         incoming: &Incoming<'_>,
         ticket: Option<T>,
         skip: u32,
+        reserved: Load,
     ) -> Result<(), Refusal> {
-        let lane_number = self.lanes.number(incoming.key)?;
+        let lane_number = match self.lanes.number(incoming.key) {
+            Ok(number) => number,
+            Err(error) => {
+                self.release(reserved);
+                return Err(error.into());
+            }
+        };
         let id = incoming.view.submission();
-        let number = self.slots.insert(Slot::new(ticket, id, incoming.ack));
+        let number = self.slots.insert(Slot {
+            reserved,
+            ..Slot::new(ticket, id, incoming.ack)
+        });
         if let Some(id) = id {
             self.under_way.insert(id, number);
         }
@@ -90,11 +101,6 @@ impl<T: Clone> Queue<T> {
         }
         if incoming.key.len() > batchd_frame::ids::KEY_BYTES_MAX {
             return Err(batchd_frame::NameError::Key(incoming.key.len()).into());
-        }
-        let used = self.options.spool_bytes.load(Ordering::Relaxed);
-        let max = self.options.spool_bytes_max;
-        if used.saturating_add(incoming.view.item_bytes()) > max {
-            return Err(Refusal::SpoolFull { used, max });
         }
         Ok(())
     }
@@ -144,5 +150,20 @@ impl<T: Clone> Queue<T> {
         });
         self.barriers.push(number);
         Begun::Waiting
+    }
+}
+
+/// What a submission adds, less its first `skip` items.
+fn load_of(incoming: &Incoming<'_>, skip: u32) -> Load {
+    let kept: u64 = match skip {
+        0 => 0,
+        _ => {
+            let first = incoming.view.items().take(skip as usize);
+            first.map(|item| item.len() as u64).sum()
+        }
+    };
+    Load {
+        items: u64::from(incoming.view.count().saturating_sub(skip)),
+        bytes: incoming.view.item_bytes().saturating_sub(kept),
     }
 }

@@ -6,7 +6,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use batchd_frame::{QueueName, SealReason};
@@ -14,13 +14,16 @@ use batchd_frame::{QueueName, SealReason};
 use super::beats::Looked;
 use super::group::{Group, GroupResult};
 use super::incoming::{Answer, Begun, Incoming, Refusal};
+use super::overflow::DropLog;
 use super::state::{Queue, QueueOptions};
 use crate::env::Env;
 use crate::error::{At, FsError};
+use crate::policy::Overflow;
 use crate::spool::layout::QueueLayout;
 use crate::spool::ledger::Ledger;
 use crate::spool::recovery::{Recovered, recover};
 use crate::spool::root::LockedSpool;
+use crate::spool::space::SpoolSpace;
 
 /// So many closed batches may wait for their seal before the commit helps: each holds a descriptor.
 pub(super) const SEALS_WAITING_MAX: usize = 32;
@@ -41,6 +44,8 @@ pub enum Led {
 pub struct Kept {
     /// Batches became ready for delivery.
     pub ready: bool,
+    /// Batches were dropped: there is room for those who wait for it.
+    pub made_room: bool,
     /// When to look again at the latest.
     pub next_due: Option<Duration>,
     /// A commit is due that nobody else leads: something was only written for long enough, or somebody waits for
@@ -65,6 +70,12 @@ pub struct Commit<T> {
     keeper: Mutex<()>,
     /// Whether the last group found no room: said once, not for every group that is refused.
     no_space: AtomicBool,
+    /// Whether the last seal found no room: said once as well.
+    seal_waits: AtomicBool,
+    space: Arc<SpoolSpace>,
+    /// Submissions wait where there is no room.
+    waits_for_room: bool,
+    pub(super) drop_log: Mutex<DropLog>,
 }
 
 impl<T> std::fmt::Debug for Commit<T> {
@@ -81,6 +92,8 @@ impl<T: Clone> Commit<T> {
     pub fn open(spool: &LockedSpool, options: QueueOptions) -> Result<Self, FsError> {
         let recovered: Recovered = recover(spool, &options.name, options.producer_window)?;
         let name = options.name.clone();
+        let space = Arc::clone(&options.space);
+        let waits_for_room = options.policy.overflow != Overflow::Reject;
         let layout = spool.layout().queue(&name);
         let (found, ledger) = recovered.split();
         let queue = Queue::new(spool.env().clone(), layout.clone(), options, found);
@@ -93,6 +106,10 @@ impl<T: Clone> Commit<T> {
             ledger: Mutex::new(ledger),
             keeper: Mutex::new(()),
             no_space: AtomicBool::new(false),
+            seal_waits: AtomicBool::new(false),
+            space,
+            waits_for_room,
+            drop_log: Mutex::default(),
         })
     }
 
@@ -111,16 +128,22 @@ impl<T: Clone> Commit<T> {
         self.spool.env()
     }
 
-    /// The queue's name.
-    #[must_use]
-    pub fn name(&self) -> &QueueName {
-        &self.name
-    }
-
     /// The spool.
     #[must_use]
     pub fn spool(&self) -> &LockedSpool {
         &self.spool
+    }
+
+    /// The room of the spool.
+    #[must_use]
+    pub fn space(&self) -> &SpoolSpace {
+        &self.space
+    }
+
+    /// The queue's name.
+    #[must_use]
+    pub fn name(&self) -> &QueueName {
+        &self.name
     }
 
     /// The queue's places.
@@ -158,6 +181,7 @@ impl<T: Clone> Commit<T> {
                     return Err(Broken("a panic in the commit".to_owned()));
                 }
             };
+            let bytes = group.bytes();
             let mut queue = self.lock();
             queue.complete(group, &result, answers);
             self.tell_group_ended(&queue);
@@ -168,7 +192,16 @@ impl<T: Clone> Commit<T> {
                         tracing::info!(queue = %self.name, "there is room again");
                     }
                 }
+                GroupResult::ReadOnly(error) => {
+                    tracing::debug!(queue = %self.name, %error, "refused");
+                    self.space.note_read_only();
+                    self.lock().keep_due = true;
+                }
                 GroupResult::NoSpace(error) => {
+                    // Who refuses finds out by trying; who waits must know for what.
+                    if self.waits_for_room {
+                        self.space.note_no_space(bytes);
+                    }
                     if self.no_space.swap(true, Ordering::Relaxed) {
                         tracing::debug!(queue = %self.name, "still no space");
                     } else {
@@ -247,8 +280,14 @@ impl<T: Clone> Commit<T> {
         queue.close_over();
         drop(queue);
         self.log_beats(looked);
-        let ready = self.seal_closed()?;
-        let job = self.lock().want_spares();
+        let mut ready = self.seal_closed()?;
+        let made_room = self.make_room()?;
+        ready |= made_room;
+        // What need not be there leaves the room to what must.
+        let job = match self.space.has_room_to_spare() {
+            true => self.lock().want_spares(),
+            false => None,
+        };
         if let Some(job) = job {
             match job.run(self.env()) {
                 Ok(spares) => self.lock().add_spares(job.count(), spares),
@@ -261,13 +300,18 @@ impl<T: Clone> Commit<T> {
                 tracing::debug!(path = %path.display(), %error, "an empty file stays until the next start");
             }
         }
+        let summary = self.log_dropped(false);
         let queue = self.lock();
         let retry = (queue.seals_waiting() > 0).then_some(SEAL_RETRY);
-        let next_due = [queue.next_due(), retry].into_iter().flatten().min();
+        let next_due = [queue.next_due(), retry, summary]
+            .into_iter()
+            .flatten()
+            .min();
         // Frames that wait are led by whoever brought them: to take them over costs them a hand-off.
         let commit_due = queue.has_barriers() || queue.sync_is_due();
         Ok(Kept {
             ready,
+            made_room,
             next_due,
             commit_due,
         })
@@ -324,13 +368,14 @@ impl<T: Clone> Commit<T> {
     /// [`Broken`]; what was acknowledged is as safe as before.
     pub fn close(&self) -> Result<(), Broken> {
         self.lock().stop();
+        self.log_dropped(true);
         self.seal_closed()?;
         let open = self.lock().take_open();
         for mut batch in open {
             match batch.mark(self.env()) {
                 // All is synced; only the mark is missing, and what there is of it will be cut off as torn.
-                Err(error) if error.is_no_space() => {
-                    tracing::warn!(%error, "no space for the mark of a clean stop");
+                Err(error) if error.is_no_space() || error.is_read_only() => {
+                    tracing::warn!(%error, "the mark of a clean stop cannot be written");
                 }
                 result => result.map_err(|error| self.fail(&error))?,
             }
@@ -344,15 +389,38 @@ impl<T: Clone> Commit<T> {
     pub(super) fn seal_closed(&self) -> Result<bool, Broken> {
         let _one = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
         self.demand_sound()?;
-        let job = self.lock().take_seals();
-        let Some(job) = job else { return Ok(false) };
-        let mut result = job.run(self.env());
-        let broken = result.broken.take().map(|error| self.fail(&error));
-        if let Some(error) = result.no_space.take() {
-            tracing::warn!(%error, "no space for a seal: tried again, nothing is lost");
+        let mut ready = false;
+        loop {
+            let job = self.lock().take_seals();
+            let Some(job) = job else { return Ok(ready) };
+            let mut result = job.run(self.env());
+            let broken = result.broken.take().map(|error| self.fail(&error));
+            let waits = result.waits.take();
+            ready |= self.lock().finish_seals(result);
+            if let Some(broken) = broken {
+                return Err(broken);
+            }
+            match waits {
+                None => {
+                    self.seal_waits.store(false, Ordering::Relaxed);
+                    return Ok(ready);
+                }
+                Some(error) if error.is_read_only() => {
+                    tracing::debug!(%error, "a seal waits until the file system can be written");
+                    self.space.note_read_only();
+                    return Ok(ready);
+                }
+                Some(_) if self.make_way() => {}
+                Some(error) => {
+                    if self.seal_waits.swap(true, Ordering::Relaxed) {
+                        tracing::debug!(%error, "still no space for a seal");
+                    } else {
+                        tracing::warn!(%error, "no space for a seal: tried again, nothing is lost");
+                    }
+                    return Ok(ready);
+                }
+            }
         }
-        let ready = self.lock().finish_seals(result);
-        broken.map_or(Ok(ready), Err)
     }
 
     /// No file is synced any more after one sync has failed: it might be the same one, and succeed.

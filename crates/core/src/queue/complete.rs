@@ -1,7 +1,6 @@
 //! How a group went, and what that means for those who wait.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use batchd_frame::planted::{Planted, is_planted};
@@ -14,7 +13,7 @@ use super::incoming::{Ack, Answer, Failure};
 use super::keep::Spare;
 use super::pending::TakenFrame;
 use super::state::{Closing, Queue, release_frame};
-use crate::policy::Deadline;
+use crate::policy::{Deadline, Load};
 use crate::spool::layout::OpenName;
 
 impl<T: Clone> Queue<T> {
@@ -24,7 +23,8 @@ impl<T: Clone> Queue<T> {
         self.groups_ended += 1;
         match result {
             GroupResult::Done => self.complete_done(group, answers),
-            GroupResult::NoSpace(_) => self.complete_no_space(group, answers),
+            GroupResult::NoSpace(_) => self.complete_refused(group, Failure::NoSpace, answers),
+            GroupResult::ReadOnly(_) => self.complete_refused(group, Failure::ReadOnly, answers),
             GroupResult::Broken(error) => {
                 self.fail(error.to_string());
                 self.stop_unknown(answers);
@@ -130,9 +130,6 @@ impl<T: Clone> Queue<T> {
         synced: bool,
         answers: &mut Vec<(T, Answer)>,
     ) {
-        self.options
-            .spool_bytes
-            .fetch_add(frame.item_bytes, Ordering::Relaxed);
         self.counters.items_accepted += u64::from(frame.header.items);
         self.pending_bytes = self
             .pending_bytes
@@ -157,6 +154,11 @@ impl<T: Clone> Queue<T> {
             slot.awaited += 1;
             self.awaited.expect(batch, frame.slot);
         }
+        // The room is the batch's from now on.
+        slot.reserved = slot.reserved.less(Load {
+            items: frame.header.items.into(),
+            bytes: frame.item_bytes,
+        });
         let (left, failed, ack) = (slot.frames_left, slot.failed, slot.ack);
         if left > 0 {
             return;
@@ -179,11 +181,16 @@ impl<T: Clone> Queue<T> {
         self.answer(frame.slot, answer, answers);
     }
 
-    /// The group was taken back: its submissions are refused, with what is left of them.
-    fn complete_no_space(&mut self, group: Group, answers: &mut Vec<(T, Answer)>) {
+    /// Nothing of the group is there, or it was taken back: its submissions are refused, with what is left of
+    /// them.
+    fn complete_refused(&mut self, group: Group, failure: Failure, answers: &mut Vec<(T, Answer)>) {
         for write in group.writes {
             if let Some(lane) = self.lanes.get_mut(write.lane) {
                 lane.busy = false;
+            }
+            if write.start == Start::New && failure == Failure::ReadOnly {
+                // At most it is there and empty.
+                self.useless.push(write.after.path.clone());
             }
             if write.start == Start::MadeAhead {
                 // Cut to nothing, it is as good as new.
@@ -203,10 +210,10 @@ impl<T: Clone> Queue<T> {
                 let Some(slot) = self.slots.get_mut(frame.slot) else {
                     continue;
                 };
-                slot.failed = Some(Failure::NoSpace);
+                slot.failed = Some(failure);
                 slot.frames_left -= 1;
                 if slot.frames_left == 0 {
-                    self.answer(frame.slot, Answer::Failed(Failure::NoSpace), answers);
+                    self.answer(frame.slot, Answer::Failed(failure), answers);
                 }
             }
         }
@@ -226,7 +233,7 @@ impl<T: Clone> Queue<T> {
                 .get(number)
                 .is_some_and(|slot| slot.frames_left == 0)
             {
-                self.answer(number, Answer::Failed(Failure::NoSpace), answers);
+                self.answer(number, Answer::Failed(failure), answers);
             }
         }
         if self.lanes.iter().all(|lane| lane.pending.is_empty()) {
@@ -246,12 +253,15 @@ impl<T: Clone> Queue<T> {
         self.under_way.clear();
         self.awaited = Awaited::default();
         self.pending_bytes = 0;
+        let mut reserved = Load::NONE;
         for slot in self.slots.drain() {
+            reserved = reserved.plus(slot.reserved);
             answers.extend(
                 slot.into_tickets()
                     .map(|t| (t, Answer::Failed(Failure::Unknown))),
             );
         }
+        self.release(reserved);
     }
 
     /// Answers all who wait for a submission, finally.
@@ -262,6 +272,7 @@ impl<T: Clone> Queue<T> {
         if slot.ack == Ack::Delivered {
             self.awaited.leave(number, &slot);
         }
+        self.release(slot.reserved);
         if let Some(id) = slot.id
             && self.under_way.get(&id) == Some(&number)
         {

@@ -8,7 +8,6 @@
 //! It takes its place among the items of its key: the open batch of that key is closed and sealed before it, and
 //! what comes later goes into a batch with a higher seq. Requests that are under way at the same time have no order.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use batchd_frame::{
@@ -21,7 +20,7 @@ use super::due::close_lane;
 use super::incoming::{Ack, Incoming, Refusal};
 use super::state::Queue;
 use crate::error::{At, FsError};
-use crate::policy::Deadline;
+use crate::policy::{Deadline, Load};
 use crate::spool::layout::{OpenName, Place, ReadyBatch, ReadyName, temporary};
 use crate::spool::writer::{Tail, append_control, control_header, items_header, seal_of};
 
@@ -75,6 +74,9 @@ pub enum CreateError {
     /// The file system is full. Nothing is kept.
     #[error("the file system is full: {0}")]
     NoSpace(String),
+    /// The file system is read-only. Nothing is kept.
+    #[error("the file system of the spool is read-only")]
+    ReadOnly,
     /// Whether the batch is there is not known, and the process must stop.
     #[error(transparent)]
     Broken(#[from] Broken),
@@ -102,9 +104,7 @@ impl<T: Clone> Commit<T> {
             .and_then(|()| self.make(creation, &making));
         let mut queue = self.lock();
         if let Err(error) = made {
-            let reserved = making.name.bytes;
-            let spool_bytes = &queue.options.spool_bytes;
-            spool_bytes.fetch_sub(reserved, Ordering::Relaxed);
+            queue.release(making.name.load());
             return Err(error);
         }
         let (name, place) = (making.name, Place::Ready);
@@ -141,8 +141,13 @@ impl<T: Clone> Commit<T> {
                 tracing::debug!(path = %unfinished.display(), %error, "stays until the next start");
             }
             // After a failed sync, or one that is not understood, no file is trusted.
-            return Err(if error.is_no_space() && error.operation != "sync" {
+            let is_sync = error.operation == "sync";
+            return Err(if error.is_no_space() && !is_sync {
+                self.space().note_no_space(making.name.bytes);
                 CreateError::NoSpace(error.to_string())
+            } else if error.is_read_only() && !is_sync {
+                self.space().note_read_only();
+                CreateError::ReadOnly
             } else {
                 self.fail(&error).into()
             });
@@ -189,6 +194,11 @@ impl<T: Clone> Queue<T> {
         let created_at = self.env.clock.wall_micros();
         self.check_creation(creation, created_at)?;
         let key = Key::new(creation.key).map_err(Refusal::from)?;
+        // Full is full, for whatever brings items.
+        self.reserve(Load {
+            items: creation.view.count().into(),
+            bytes: creation.view.item_bytes(),
+        })?;
         let OpenName { seq, id } = self.new_name();
         let lifespan = creation.lifespan.or(self.options.policy.lifespan);
         let header = FileHeader {
@@ -209,8 +219,6 @@ impl<T: Clone> Queue<T> {
             expires_at: lifespan.map_or(0, |lifespan| created_at.saturating_add(lifespan)),
             id,
         };
-        let spool_bytes = &self.options.spool_bytes;
-        spool_bytes.fetch_add(name.bytes, Ordering::Relaxed);
         let follows = self.close_before(&header.key, seq);
         Ok(Making {
             header,
@@ -240,7 +248,6 @@ impl<T: Clone> Queue<T> {
         if bytes > max {
             return Err(CreateError::OverMaxBytes { bytes, max });
         }
-        // Full is full, for whatever brings items.
         self.check_limits(&Incoming {
             key: creation.key,
             body: creation.body,

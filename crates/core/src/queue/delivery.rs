@@ -1,7 +1,6 @@
 //! What becomes of a sealed batch: recorded, then removed or set aside.
 
 use std::path::Path;
-use std::sync::atomic::Ordering;
 
 use batchd_frame::planted::{Planted, is_planted};
 use batchd_frame::{FrameKind, ProducerRecord, Verdict, VerdictOutcome, codec};
@@ -11,6 +10,7 @@ use super::state::Queue;
 use crate::error::{At, FsError};
 use crate::spool::layout::{Place, ReadyBatch};
 use crate::spool::ledger::{LedgerError, LedgerLine, Outcome};
+use crate::spool::progress::{self, DeliveredPart};
 use crate::spool::sealed::{Inspection, SealedFile};
 use crate::spool::writer::{Tail, append_control, control_header};
 
@@ -158,7 +158,7 @@ impl<T: Clone> Commit<T> {
 
     /// Enters in the ledger what became of batches. Durable on return. All that ends goes through here.
     pub(super) fn record(&self, lines: &[LedgerLine]) -> Result<(), FinishError> {
-        self.ledger().append(lines)?;
+        self.append_to_ledger(lines)?;
         let mut queue = self.lock();
         for line in lines {
             queue.note_end(line.seq, line.outcome, &line.producers);
@@ -185,9 +185,71 @@ impl<T: Clone> Commit<T> {
         }
     }
 
+    /// Appends lines to the ledger; where there is no room for them, at the expense of the ballast.
+    pub(super) fn append_to_ledger(&self, lines: &[LedgerLine]) -> Result<(), FinishError> {
+        let mut ledger = self.ledger();
+        let mut appended = ledger.append(lines);
+        while matches!(&appended, Err(LedgerError::Untouched(error)) if error.is_no_space())
+            && self.make_way()
+        {
+            appended = ledger.append(lines);
+        }
+        drop(ledger);
+        appended.map_err(FinishError::from).inspect_err(|error| {
+            if let FinishError::Retry(error) = error {
+                self.note_unwritten(error);
+            }
+        })
+    }
+
+    /// Records which parts of a batch were delivered. Durable on return.
+    ///
+    /// # Errors
+    /// [`FsError`]; the record is then as it was, or as it was to be.
+    pub fn record_progress(
+        &self,
+        batch: &ReadyBatch,
+        parts: &[DeliveredPart],
+    ) -> Result<(), FsError> {
+        let path = self.layout().progress(batch.name.id);
+        let mut written = progress::write(self.env(), &path, parts);
+        while written.as_ref().is_err_and(FsError::is_no_space) && self.make_way() {
+            written = progress::write(self.env(), &path, parts);
+        }
+        written.inspect_err(|error| self.note_unwritten(error))
+    }
+
+    /// What became of a batch could not be recorded, which keeps the next attempt from being made too soon.
+    fn note_unwritten(&self, error: &FsError) {
+        if error.is_read_only() {
+            self.space().note_read_only();
+        } else if error.is_no_space() {
+            self.space().note_unrecorded();
+        }
+    }
+
     /// Appends a verdict behind the last good frame: that one's end, and the checksum of its header. Durable on
-    /// return.
+    /// return. Where there is no room for it, it is made at the expense of the ballast.
     pub(super) fn append_verdict(
+        &self,
+        batch: &ReadyBatch,
+        behind: (u64, u32),
+        verdict: &Verdict,
+    ) -> Result<(), FinishError> {
+        let mut appended = self.write_verdict(batch, behind, verdict);
+        while matches!(&appended, Err(FinishError::Retry(error)) if error.is_no_space())
+            && self.make_way()
+        {
+            appended = self.write_verdict(batch, behind, verdict);
+        }
+        appended.inspect_err(|error| {
+            if let FinishError::Retry(error) = error {
+                self.note_unwritten(error);
+            }
+        })
+    }
+
+    fn write_verdict(
         &self,
         batch: &ReadyBatch,
         (end, last_crc): (u64, u32),
@@ -209,6 +271,10 @@ impl<T: Clone> Commit<T> {
         let header = control_header(FrameKind::Verdict, &body, verdict.at);
         let written = append_control(&*file, path, id, &mut tail, header, &body, offset);
         if let Err(error) = written {
+            // What was written of it would be in the way of the next one.
+            if error.is_read_only() && file.len().is_ok_and(|len| len == offset) {
+                return Err(retry(error));
+            }
             let cut = file.set_len(offset).and_then(|()| file.sync_data());
             return Err(if cut.is_ok() {
                 retry(error)
@@ -255,7 +321,9 @@ impl<T: Clone> Queue<T> {
 
     /// A batch has ended, or is set aside: it waits no more. The file and the ledger say so already, or will.
     pub(super) fn settle(&mut self, batch: &ReadyBatch, outcome: Outcome) {
-        self.ready.remove(&batch.name.key());
+        if self.ready.remove(&batch.name.key()).is_some() {
+            self.held = self.held.less(batch.name.load());
+        }
         self.batch_ended(batch.name.id, outcome);
         self.flush_ended(batch.name.id);
         match outcome {
@@ -270,11 +338,12 @@ impl<T: Clone> Queue<T> {
                 self.dead.insert(name.key(), ReadyBatch { name, place });
                 return;
             }
-            Outcome::Dropped => self.counters.batches_dropped += 1,
+            Outcome::Dropped => {
+                self.counters.batches_dropped += 1;
+                self.counters.items_dropped += batch.name.items;
+            }
             Outcome::Removed => {}
         }
-        self.options
-            .spool_bytes
-            .fetch_sub(batch.name.bytes, Ordering::Relaxed);
+        self.options.space.give_back(batch.name.bytes);
     }
 }

@@ -27,6 +27,8 @@ pub(super) struct FileWrite {
     pub after: OpenBatch,
     /// The file is made by this group, or was made ahead and has no header yet.
     pub start: Start,
+    /// That file is there now.
+    pub made: bool,
     /// `HEADROOM`, then the frames; nothing where there is only something to sync.
     pub bytes: Vec<u8>,
     /// Where the frames go.
@@ -66,6 +68,8 @@ pub enum GroupResult {
     Done,
     /// The file system is full. Every file is as it was before the group, durably.
     NoSpace(FsError),
+    /// The file system is read-only. Nothing of the group was written.
+    ReadOnly(FsError),
     /// What the files hold is not known. Nothing may be written to them any more.
     Broken(FsError),
 }
@@ -112,6 +116,9 @@ impl Group {
     /// Cuts every file of the group back to where the group began. Only where all of that is durable is "no
     /// space" the whole truth.
     fn take_back(&self, last: usize, env: &Env, error: FsError) -> GroupResult {
+        if error.is_read_only() && self.is_untouched(last) {
+            return GroupResult::ReadOnly(error);
+        }
         if !error.is_no_space() {
             return GroupResult::Broken(error);
         }
@@ -152,7 +159,45 @@ impl Group {
     }
 }
 
+impl Group {
+    /// How many bytes it writes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.writes
+            .iter()
+            .map(|write| write.bytes.len() as u64)
+            .sum()
+    }
+
+    /// Whether nothing was written up to and with this file, whose write failed. What may have been cannot be
+    /// taken back on a disk that takes no more calls.
+    fn is_untouched(&self, last: usize) -> bool {
+        self.writes
+            .iter()
+            .take(last + 1)
+            .enumerate()
+            .all(|(index, write)| {
+                write.frames.is_empty() || (index == last && write.is_untouched())
+            })
+    }
+}
+
 impl FileWrite {
+    /// Whether the file is still as it was before the write: only zeros, or nothing, where the frames would be.
+    fn is_untouched(&self) -> bool {
+        if self.start == Start::New && !self.made {
+            return true;
+        }
+        let offset = match self.start {
+            Start::Begun => self.offset,
+            Start::MadeAhead | Start::New => 0,
+        };
+        let mut there = vec![0; self.bytes.len()];
+        self.after
+            .file
+            .read_at(&mut there, offset)
+            .is_ok_and(|read| there.iter().take(read).all(|byte| *byte == 0))
+    }
+
     fn append(&mut self, env: &Env) -> Result<(), FsError> {
         if self.frames.is_empty() {
             return Ok(());
@@ -160,6 +205,7 @@ impl FileWrite {
         let path = &self.after.path;
         if self.start == Start::New {
             self.after.file = env.fs.create_new(path).at("create", path)?;
+            self.made = true;
         }
         let (bytes, offset) = if self.start == Start::Begun {
             (self.bytes.get(HEADROOM..).unwrap_or_default(), self.offset)

@@ -2,6 +2,9 @@
 
 use batchd_frame::{BodyView, NameError};
 
+use crate::policy::Load;
+use crate::spool::space::Shortage;
+
 /// What a submission waits for. In order: each promises what those before it do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Ack {
@@ -66,12 +69,33 @@ pub enum Refusal {
     /// A key that is too long.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// The spool holds as many bytes as it may.
-    #[error("the spool holds {used} bytes of items, of the {max} it may")]
-    SpoolFull {
+    /// The spool has no room, or cannot be written.
+    #[error(transparent)]
+    Shortage(#[from] Shortage),
+    /// The queue holds as many items as it may.
+    #[error("the queue holds {} items, and {max} are allowed (`quota_items`): wait for deliveries, or raise it", held.items)]
+    QueueItems {
         /// What it holds.
-        used: u64,
+        held: Load,
         /// What it may hold.
+        max: u64,
+    },
+    /// The queue holds as many bytes as it may.
+    #[error("the queue holds {} bytes of items, and {max} are allowed (`quota_bytes`): wait for deliveries, or raise it", held.bytes)]
+    QueueBytes {
+        /// What it holds.
+        held: Load,
+        /// What it may hold.
+        max: u64,
+    },
+    /// The submission alone is more than may ever be held.
+    #[error(
+        "the submission is more than {bound} allows for all that waits, {max}: send less at once, or raise it"
+    )]
+    OverQuota {
+        /// The setting in the way.
+        bound: &'static str,
+        /// What it is set to.
         max: u64,
     },
     /// The same submission is under way and waits for less than is asked for now.
@@ -92,6 +116,17 @@ pub enum Refusal {
     /// The queue has stopped, after a failed sync or because the daemon stops.
     #[error("the queue has stopped")]
     Stopped,
+}
+
+impl Refusal {
+    /// Whether there is only no room now: a queue that does not refuse then lets the submission wait.
+    #[must_use]
+    pub fn is_for_want_of_room(&self) -> bool {
+        matches!(
+            self,
+            Self::Shortage(_) | Self::QueueItems { .. } | Self::QueueBytes { .. }
+        )
+    }
 }
 
 /// What a submission is answered.
@@ -133,6 +168,8 @@ impl Answer {
 pub enum Failure {
     /// The file system is full. What was written of its group was taken back.
     NoSpace,
+    /// The file system is read-only. Nothing of its group was written.
+    ReadOnly,
     /// Whether it is kept is not known: repeat it.
     Unknown,
     /// It is kept, and the queue stops before it is delivered: repeat it to wait on.

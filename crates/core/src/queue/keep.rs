@@ -44,10 +44,10 @@ pub(super) struct SealJob {
 pub(super) struct SealResult {
     /// With the length of the file.
     sealed: Vec<(ReadyBatch, Deadline, u64)>,
-    /// For want of space; tried again later, in order.
+    /// For want of space, or because nothing can be written; tried again later, in order.
     left: Vec<Closing>,
     pub broken: Option<FsError>,
-    pub no_space: Option<FsError>,
+    pub waits: Option<FsError>,
 }
 
 impl SealJob {
@@ -58,7 +58,7 @@ impl SealJob {
             if result.broken.is_some() {
                 continue;
             }
-            if result.no_space.is_some() {
+            if result.waits.is_some() {
                 result.leave(closing);
                 continue;
             }
@@ -71,8 +71,8 @@ impl SealJob {
                         .sealed
                         .push((sealed, batch.deadline, batch.tail.offset));
                 }
-                Err(SealError::NoSpace(error)) => {
-                    result.no_space = Some(error);
+                Err(SealError::Wait(error)) => {
+                    result.waits = Some(error);
                     result.leave(closing);
                 }
                 Err(SealError::Broken(error)) => result.broken = Some(error),
@@ -109,7 +109,8 @@ impl SealResult {
 }
 
 enum SealError {
-    NoSpace(FsError),
+    /// Nothing depends on it: it is tried again.
+    Wait(FsError),
     Broken(FsError),
 }
 
@@ -121,13 +122,15 @@ fn seal(
 ) -> Result<Place, SealError> {
     let before = batch.tail.offset;
     if let Err(error) = batch.append_seal(reason, env.clock.wall_micros()) {
-        // Part of a seal may be there. Nothing depends on it, but space may.
+        // Part of a seal may be there. Nothing depends on it, but space may; the next try writes over it.
         let cut = batch.file.set_len(before);
-        return Err(if error.is_no_space() && cut.is_ok() {
-            SealError::NoSpace(error)
-        } else {
-            SealError::Broken(error)
-        });
+        return Err(
+            if error.is_read_only() || (error.is_no_space() && cut.is_ok()) {
+                SealError::Wait(error)
+            } else {
+                SealError::Broken(error)
+            },
+        );
     }
     if !is_planted(Planted::SealWithoutSync) {
         batch
@@ -144,7 +147,7 @@ fn seal(
     match env.fs.rename(&batch.path, &path).at("rename", &path) {
         Ok(()) => Ok(Place::Ready),
         // Sealed and durable where it is: it goes out from there, and the next start renames it.
-        Err(error) if error.is_no_space() => {
+        Err(error) if error.is_no_space() || error.is_read_only() => {
             if !batch.name_durable {
                 let open = layout.open();
                 env.fs

@@ -3,6 +3,7 @@
 use batchd_frame::SubmissionId;
 
 use super::incoming::{Ack, Failure};
+use crate::policy::Load;
 
 /// A submission under way.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(super) struct Slot<T> {
     pub ack: Ack,
     /// Frames of it that are pending or in a group; parts yet to be cut count as one.
     pub frames_left: u32,
+    /// Room that was taken for what of it is not kept yet.
+    pub reserved: Load,
     /// Set when a part of it failed: the rest is not written.
     pub failed: Option<Failure>,
     /// What became of a part of it, where that is not delivered.
@@ -36,6 +39,7 @@ impl<T> Slot<T> {
             id,
             ack,
             frames_left: 1,
+            reserved: Load::NONE,
             failed: None,
             fate: None,
             awaited: 0,

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use batchd_frame::{BatchId, FileHeader, QueueName, SealReason, SubmissionId};
@@ -20,11 +19,12 @@ use super::lanes::Lanes;
 use super::recall::Recall;
 use super::slots::Slots;
 use crate::env::Env;
-use crate::policy::{Deadline, ExpiryGate, Fill, Policy};
+use crate::policy::{Deadline, ExpiryGate, Fill, Load, Policy};
 use crate::spool::kept::{EndedBadly, KeptSubmissions};
 use crate::spool::layout::{QueueLayout, ReadyBatch};
 use crate::spool::open::OpenBatch;
 use crate::spool::recovery::{Recollection, Recovered};
+use crate::spool::space::SpoolSpace;
 
 /// What is `written` is synced after this.
 pub const WRITTEN_SYNC_AFTER: Duration = Duration::from_millis(500);
@@ -36,10 +36,8 @@ pub struct QueueOptions {
     pub name: QueueName,
     /// Its rules.
     pub policy: Policy,
-    /// Bytes of items in the whole spool, shared by its queues.
-    pub spool_bytes: Arc<AtomicU64>,
-    /// What they may come to.
-    pub spool_bytes_max: u64,
+    /// The room of the whole spool, shared by its queues.
+    pub space: Arc<SpoolSpace>,
     /// Most batches open at a time; past it, that which was used longest ago is closed.
     pub open_batches_max: usize,
     /// Whether its batches are delivered. Where not, a flush has ended when they are sealed.
@@ -68,8 +66,10 @@ pub struct Counters {
     pub items_delivered: u64,
     /// Batches that outlived their lifespan, whatever became of them.
     pub batches_expired: u64,
-    /// Batches dropped undelivered, for whatever reason.
+    /// Batches dropped: to make room, or because they expired and are not kept then.
     pub batches_dropped: u64,
+    /// Items in them.
+    pub items_dropped: u64,
     /// Beats of `interval` that were skipped, of all keys, because a look at the clock came too late.
     pub beats_skipped: u64,
 }
@@ -153,6 +153,10 @@ pub struct Queue<T> {
     /// The last attempt that failed: a verdict tells of it.
     pub(super) tried: Option<Tried>,
     pub(super) counters: Counters,
+    /// What the open and the ready batches hold, with what is on its way into them.
+    pub(super) held: Load,
+    /// Somebody waits until the oldest batches have made room for this.
+    pub(super) wanted: Option<Load>,
     pub(super) pending_bytes: usize,
     pub(super) in_flight: bool,
     /// Groups that were under way and are not any more.
@@ -213,6 +217,8 @@ impl<T: Clone> Queue<T> {
             cleaner: Cleaner::starting(rules, boot),
             tried: None,
             counters: Counters::default(),
+            held: Load::NONE,
+            wanted: None,
             pending_bytes: 0,
             in_flight: false,
             groups_ended: 0,
@@ -222,15 +228,12 @@ impl<T: Clone> Queue<T> {
             keep_due: false,
         };
         queue.admit_found(recovered.ready, wall, boot);
-        let mut bytes: u64 = queue
-            .ready
-            .values()
-            .map(|perishable| &perishable.batch)
-            .chain(queue.dead.values())
-            .map(|b| b.name.bytes)
-            .sum();
+        let sum = |all: Load, batch: &ReadyBatch| all.plus(batch.name.load());
+        let ready = queue.ready.values().map(|found| &found.batch);
+        queue.held = ready.fold(Load::NONE, sum);
+        let dead = queue.dead.values().fold(Load::NONE, sum);
         for mut batch in recovered.open {
-            bytes += batch.tail.bytes;
+            queue.held = queue.held.plus(batch.load());
             batch.deadline = Deadline::after_start(batch.expires_at(), wall, boot);
             let age_of = |at| Duration::from_micros(wall.saturating_sub(at));
             let (aged, quieted) = (age_of(batch.first_item_at), age_of(batch.newest_item_at));
@@ -247,10 +250,7 @@ impl<T: Clone> Queue<T> {
                 .beats
                 .plan(&queue.options.policy, &queue.env, boot, lane);
         }
-        queue
-            .options
-            .spool_bytes
-            .fetch_add(bytes, Ordering::Relaxed);
+        queue.options.space.found(queue.held.plus(dead).bytes);
         queue
     }
 

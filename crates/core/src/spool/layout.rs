@@ -1,7 +1,7 @@
 //! Every name in the spool is built and parsed here.
 //!
 //! ```text
-//! <spool>/LOCK  FORMAT  quarantine/
+//! <spool>/LOCK  FORMAT  ballast  quarantine/
 //! <spool>/queues/<queue>/ledger  open/  ready/  dead/
 //! ```
 
@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use batchd_frame::{BatchId, QueueName};
+
+use crate::policy::Load;
 
 /// Suffix of batch files.
 const BATCH_SUFFIX: &str = ".batch";
@@ -49,6 +51,16 @@ impl Layout {
     #[must_use]
     pub fn quarantine(&self) -> PathBuf {
         self.root.join("quarantine")
+    }
+    /// Blocks that are given up when the disk is full, so that what has to be written still fits.
+    #[must_use]
+    pub fn ballast(&self) -> PathBuf {
+        self.root.join("ballast")
+    }
+    /// A file that is written and removed to find out whether that can be done.
+    #[must_use]
+    pub fn probe(&self) -> PathBuf {
+        self.root.join("probe.tmp")
     }
     /// The queues' directories.
     #[must_use]
@@ -207,6 +219,15 @@ pub struct ReadyBatch {
 }
 
 impl ReadyName {
+    /// What it holds.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        Load {
+            items: self.items,
+            bytes: self.bytes,
+        }
+    }
+
     /// Its name while it was filled.
     #[must_use]
     pub fn open_name(&self) -> OpenName {

@@ -29,7 +29,7 @@ pub enum Outcome {
     DeliveredDamaged,
     /// It outlived its lifespan and was set aside in `dead/`.
     Expired,
-    /// It outlived its lifespan and was dropped.
+    /// It was dropped: it outlived its lifespan, or made room for what is newer, which `why` says.
     Dropped,
     /// Its file was gone, or no file any more: somebody else had been at it.
     Removed,
@@ -136,6 +136,10 @@ impl Ledger {
         };
         self.file = Some(Arc::clone(&file));
         if let Err(error) = file.write_all_at(&text, self.len).at("write", &self.path) {
+            if error.is_read_only() && file.len().is_ok_and(|len| len == self.len) {
+                // Nothing of it is there, and nothing could be cut off now.
+                return Err(LedgerError::Untouched(error));
+            }
             let cut = file.set_len(self.len).and_then(|()| file.sync_data());
             return Err(match cut {
                 Ok(()) => LedgerError::Untouched(error),

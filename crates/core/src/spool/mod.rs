@@ -12,6 +12,7 @@ pub mod recovery;
 mod replace;
 pub mod root;
 pub mod sealed;
+pub mod space;
 pub mod survey;
 pub mod verify;
 pub mod writer;

@@ -7,7 +7,7 @@ use batchd_frame::{BatchId, FileHeader, FrameHeader, FrameKind, SealReason, code
 
 use crate::env::{Env, File};
 use crate::error::{At, FsError};
-use crate::policy::Deadline;
+use crate::policy::{Deadline, Load};
 use crate::spool::kept::BatchContents;
 use crate::spool::layout::ReadyName;
 use crate::spool::writer::{Tail, append_control, control_header, seal_of};
@@ -59,6 +59,15 @@ impl OpenBatch {
     pub fn expires_at(&self) -> Option<u64> {
         let lifespan = u64::try_from(self.header.lifespan?.as_micros()).unwrap_or(u64::MAX);
         Some(self.first_item_at.saturating_add(lifespan))
+    }
+
+    /// What it holds.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        Load {
+            items: self.tail.items.into(),
+            bytes: self.tail.bytes,
+        }
     }
 
     /// Its name once it is sealed.

@@ -1,7 +1,7 @@
 //! The plain model: what was submitted, what was acknowledged, what the sink was given; and what must be true of
 //! them together.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -67,6 +67,10 @@ pub struct Book {
     pub sink: Vec<Delivered>,
     /// Batches that may have been dropped.
     dropping: Vec<BatchId>,
+    /// What batches hold that might be dropped.
+    pub droppable: BTreeMap<BatchId, Vec<Vec<u8>>>,
+    /// Batches that are on record as dropped.
+    pub dropped: BTreeSet<BatchId>,
     acks: u64,
 }
 
@@ -255,13 +259,18 @@ impl Book {
     pub fn check(&self, due: Due) -> Result<(), Violation> {
         let (log, dead) = self.effective()?;
         let at = self.positions(&log)?;
+        let dropped = self.dropped_items()?;
         for (number, submission) in self.submissions.iter().enumerate() {
+            // What was dropped on the record is missed by nobody.
             let got = &at[number];
+            let is_missing = |index: &usize| {
+                !got.contains_key(index) && !dropped.contains(&submission.items[*index])
+            };
             let whole = match due {
                 Due::All => !submission.created || submission.acked.is_some(),
                 Due::Acked(least) => submission.acked.is_some_and(|ack| ack >= least),
             };
-            if let Some(index) = (0..submission.items.len()).find(|i| !got.contains_key(i)) {
+            if let Some(index) = (0..submission.items.len()).find(is_missing) {
                 if whole {
                     let what = format!("item {index} of submission {number}: {submission:?}");
                     return Err(Violation::new(Kind::Lost, what));
@@ -282,6 +291,19 @@ impl Book {
             }
         }
         self.check_order(&at, &dead)
+    }
+
+    /// Items of batches that are on record as dropped. None of them was delivered on the record.
+    fn dropped_items(&self) -> Result<HashSet<Vec<u8>>, Violation> {
+        let recorded = |id| {
+            let mut delivered = self.sink.iter().filter(|d| d.recorded && !d.dead);
+            delivered.any(|delivered| delivered.batch == id)
+        };
+        if let Some(id) = self.dropped.iter().find(|id| recorded(**id)) {
+            return Err(Violation::new(Kind::RecordIgnored, id.to_string()));
+        }
+        let items = |id| self.droppable.get(id).cloned().unwrap_or_default();
+        Ok(self.dropped.iter().flat_map(items).collect())
     }
 
     /// What was delivered, repeats of a batch left out; and which of it was set aside instead.

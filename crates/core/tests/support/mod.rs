@@ -29,7 +29,10 @@
 //! | `fail write N BYTES` | the N-th write from now finds no space after so many bytes |
 //! | `fail rename N` | the N-th rename from now finds no space |
 //! | `evict` | reads show what a failed sync has lost |
+//! | `readonly` | the disk refuses every change |
 //! | `heal` | ends all that |
+//! | `tend` | looks after the room of the spool: the ballast, a disk that was read-only |
+//! | `space` | shows how much room there is |
 //! | `calls VERB` | counts the calls of a kind so far |
 
 #![allow(

@@ -1,7 +1,5 @@
 //! A spool on a simulated disk, driven by a script.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use batchd_core::env::sim::{EIO, ENOSPC, Fault, Image, OpKind, SimClock, SimDisk};
@@ -9,7 +7,7 @@ use batchd_core::frame::checksum::crc32c;
 use batchd_core::frame::{
     BatchId, BodyLimits, BodyView, OnExpire, QueueName, SealReason, encode_body,
 };
-use batchd_core::policy::Policy;
+use batchd_core::policy::{Overflow, Policy};
 use batchd_core::queue::{
     Ack, Answer, Begun, Claim, Commit, CreateError, Creation, FinishError, Incoming, Led,
     OPEN_BATCHES_MAX, PRODUCER_WINDOW, QueueOptions,
@@ -17,6 +15,7 @@ use batchd_core::queue::{
 use batchd_core::spool::ReadyBatch;
 use batchd_core::spool::ledger::Outcome;
 use batchd_core::spool::sealed::{Inspection, SealedFile};
+use batchd_core::spool::space::{LOOK_INTERVAL, MinFree, SpaceLimits, SpoolSpace};
 use batchd_core::spool::{Layout, LockedSpool};
 
 use super::book::Book;
@@ -53,6 +52,10 @@ pub struct World {
     pub producer_window: Duration,
     /// Whether a start reads at once whose submissions its batches hold.
     pub recalls: bool,
+    /// What must stay free on the disk.
+    pub min_free: MinFree,
+    /// Bytes of the ballast.
+    pub ballast_bytes: u64,
     /// The queue, while the process lives.
     pub commit: Option<Commit<usize>>,
     /// Every start has other random bytes.
@@ -98,6 +101,8 @@ impl World {
             has_sink: true,
             producer_window: PRODUCER_WINDOW,
             recalls: true,
+            min_free: MinFree::Off,
+            ballast_bytes: 0,
             commit: None,
             starts,
             out: String::new(),
@@ -110,11 +115,15 @@ impl World {
         self.starts += 1;
         let env = self.disk.env(&self.clock, self.starts);
         let spool = LockedSpool::open(env, Layout::new(SPOOL), "test").map_err(dead)?;
+        let limits = SpaceLimits {
+            max_bytes: Some(self.spool_bytes_max),
+            min_free: self.min_free,
+            ballast_bytes: self.ballast_bytes,
+        };
         let options = QueueOptions {
             name: QueueName::new("q").unwrap(),
             policy: self.policy.clone(),
-            spool_bytes: Arc::new(AtomicU64::new(0)),
-            spool_bytes_max: self.spool_bytes_max,
+            space: SpoolSpace::new(&spool, limits),
             open_batches_max: self.open_batches_max,
             has_sink: self.has_sink,
             producer_window: self.producer_window,
@@ -172,6 +181,7 @@ impl World {
             ["lead"] => self.lead()?,
             ["group"] => self.one_group()?,
             ["keep"] => {
+                self.note_droppable()?;
                 let kept = self.commit().keep().map_err(dead)?;
                 if kept.commit_due {
                     self.say("a commit is due");
@@ -253,8 +263,26 @@ impl World {
                 self.disk
                     .set_capacity(Some(self.disk.bytes_used() + number(room) as u64));
             }
+            ["tend"] => {
+                let space = self.commit().space();
+                for _ in 0..100 {
+                    if space.tend().is_none() {
+                        break;
+                    }
+                }
+            }
+            ["readonly"] => self.disk.set_read_only(true),
+            ["space"] => {
+                let view = self.commit().space().view();
+                let (used, free) = (view.used_bytes, view.free_bytes);
+                let short = view.shortage.map_or("none".to_owned(), |s| s.to_string());
+                self.say(&format!("used {used}, free {free}, shortage: {short}"));
+            }
             ["heal"] => {
                 self.disk.heal();
+                self.disk.set_read_only(false);
+                // What was last heard of the disk is too old then.
+                self.clock.advance(LOOK_INTERVAL);
                 self.disk.set_capacity(None);
             }
             ["fail", "sync", nth] => {
@@ -277,10 +305,7 @@ impl World {
                 self.say(&format!("{count} {what}"));
             }
             ["ledger"] => {
-                let text = self.disk.live_image().read(format!("{QUEUE}/ledger"));
-                let text = String::from_utf8_lossy(&text.unwrap_or_default()).into_owned();
-                for line in text.lines() {
-                    let line: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+                for line in self.ledger() {
                     let outcome = line["outcome"].as_str().unwrap_or("?");
                     self.say(&format!("ledger {}: {outcome}", line["seq"]));
                 }
@@ -523,6 +548,8 @@ impl World {
 
     /// Delivers everything: closes, seals, gives it all to the sink; and notes what is set aside.
     pub fn drain(&mut self) -> Result<(), Dead> {
+        self.note_droppable()?;
+        self.note_dropped();
         self.run("lead; close; keep; deliver all; keep; deliver all")?;
         let dead: Vec<ReadyBatch> = self.commit().lock().dead().cloned().collect();
         for batch in dead {
@@ -541,6 +568,35 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Notes what the batches hold that a look at the house may drop.
+    pub fn note_droppable(&mut self) -> Result<(), Dead> {
+        if self.policy.overflow == Overflow::DropOldest {
+            for (_, _, id, items) in self.contents()? {
+                self.book.droppable.insert(id, items);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes what is on record as dropped.
+    pub fn note_dropped(&mut self) {
+        for line in self.ledger() {
+            if line["outcome"] == "dropped" {
+                let id = line["id"].as_str().expect("an id");
+                self.book.dropped.insert(id.parse().expect("an id"));
+            }
+        }
+    }
+
+    /// The lines of the ledger.
+    #[must_use]
+    pub fn ledger(&self) -> Vec<serde_json::Value> {
+        let text = self.disk.live_image().read(format!("{QUEUE}/ledger"));
+        let text = String::from_utf8_lossy(&text.unwrap_or_default()).into_owned();
+        let lines = text.lines().map(serde_json::from_str);
+        lines.map(Result::unwrap_or_default).collect()
     }
 
     /// Why files are in quarantine; torn ends have no reason.

@@ -8,7 +8,7 @@ use super::disk::SimDisk;
 use super::faults::{Call, Detail, EAGAIN, EBADF, ENOTDIR, Leaves, OpKind, errno};
 use super::state::{Lock, State};
 use super::tree::{InodeId, label};
-use crate::env::{DirEntry, File, Fs};
+use crate::env::{DirEntry, File, Fs, FsKind, Space};
 
 impl SimDisk {
     fn call<T>(
@@ -110,6 +110,19 @@ impl Fs for SimDisk {
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.call(OpKind::SyncDir, path, Detail::None, |state| {
             state.sync_dir(path)
+        })
+    }
+
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        let state = self.lock();
+        state.live.find(path)?;
+        Ok(Space {
+            free_bytes: state.room() as u64,
+            total_bytes: state.capacity_bytes.unwrap_or(u64::MAX),
+            free_inodes: state.free_inodes,
+            total_inodes: state.free_inodes.map_or(0, |_| 1 << 20),
+            read_only: state.read_only,
+            kind: FsKind::Other,
         })
     }
 

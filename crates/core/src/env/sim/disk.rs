@@ -152,6 +152,17 @@ impl SimDisk {
         self.lock().capacity_bytes = bytes;
     }
 
+    /// Makes every change fail with EROFS, and what is written already stay: a file system that was remounted
+    /// read-only. Syncs succeed: they have nothing to do.
+    pub fn set_read_only(&self, read_only: bool) {
+        self.lock().read_only = read_only;
+    }
+
+    /// What the disk says of the files that can still be made. It makes them all the same.
+    pub fn set_free_inodes(&self, count: Option<u64>) {
+        self.lock().free_inodes = count;
+    }
+
     /// The sum of all files' lengths, those unlinked but open included.
     #[must_use]
     pub fn bytes_used(&self) -> u64 {

@@ -9,6 +9,9 @@ pub const EIO: i32 = 5;
 /// The errno of a full disk.
 pub const ENOSPC: i32 = 28;
 
+/// The errno of a file system that is mounted read-only.
+pub const EROFS: i32 = 30;
+
 pub(super) const ENOENT: i32 = 2;
 pub(super) const EBADF: i32 = 9;
 pub(super) const EAGAIN: i32 = 11;
@@ -59,6 +62,11 @@ impl OpKind {
     #[must_use]
     pub fn is_mutating(self) -> bool {
         !matches!(self, Self::Read | Self::Open | Self::List | Self::Len)
+    }
+
+    /// Whether such calls change what programs see: a read-only disk refuses them.
+    pub(super) fn is_change(self) -> bool {
+        self.is_mutating() && !matches!(self, Self::SyncData | Self::SyncDir | Self::Mkdir)
     }
 
     fn matches(self, kind: Self) -> bool {

@@ -25,6 +25,7 @@
 //! - a `sync_data` that leaves clean pages: it fails once, the contents are lost although reads still show
 //!   them, and the next sync succeeds ([`SimDisk::evict_clean_pages`] makes reads show the loss too);
 //! - a full disk, on which a write takes what still fits and then fails;
+//! - a read-only disk ([`SimDisk::set_read_only`]), on which every change fails and syncs succeed;
 //! - the power, after any number of calls, until the disk is started again from an image.
 //!
 //! Harsher than real disks: operations are lost independently of one another, across files, across
@@ -53,5 +54,5 @@ mod tests;
 pub use clock::{SimClock, SimEntropy};
 pub use crash::{CrashCounts, CrashStates, Limits};
 pub use disk::SimDisk;
-pub use faults::{EIO, ENOSPC, Fault, OpKind};
+pub use faults::{EIO, ENOSPC, EROFS, Fault, OpKind};
 pub use image::Image;

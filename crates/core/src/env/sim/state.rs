@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::content::Content;
-use super::faults::{Call, EBADF, EEXIST, EFBIG, EISDIR, ENOSPC, ENOTDIR, Gate, Leaves, errno};
+use super::faults::{
+    Call, EBADF, EEXIST, EFBIG, EISDIR, ENOSPC, ENOTDIR, EROFS, Gate, Leaves, errno,
+};
 use super::image::Image;
 use super::pending::{Op, OpId, Pending, take_closed, take_name};
 use super::tree::{InodeId, Node, ROOT, Tree, label};
@@ -33,6 +35,8 @@ pub(super) struct State {
     pub(super) freed: Vec<Arc<Content>>,
     pub(super) gate: Gate,
     pub(super) capacity_bytes: Option<u64>,
+    pub(super) free_inodes: Option<u64>,
+    pub(super) read_only: bool,
     handle_counts: BTreeMap<InodeId, usize>,
     /// How many share the lock of a file; none where it is held exclusively.
     locks: BTreeMap<InodeId, usize>,
@@ -50,6 +54,8 @@ impl State {
             freed,
             gate: Gate::default(),
             capacity_bytes: None,
+            free_inodes: None,
+            read_only: false,
             handle_counts: BTreeMap::new(),
             locks: BTreeMap::new(),
             next_inode,
@@ -66,7 +72,9 @@ impl State {
         run: impl FnOnce(&mut Self) -> io::Result<T>,
     ) -> io::Result<T> {
         let is_logged = call.kind.is_mutating() && !self.gate.is_cut();
+        let is_barred = self.read_only && call.kind.is_change();
         let result = match self.gate.begin(call) {
+            Ok(()) if is_barred => Err(errno(EROFS)),
             Ok(()) => run(self),
             Err(refusal) => {
                 leaves(self, refusal.leaves);
@@ -437,7 +445,7 @@ impl State {
     }
 
     /// How many more bytes fit on the disk.
-    fn room(&self) -> usize {
+    pub(super) fn room(&self) -> usize {
         self.capacity_bytes.map_or(usize::MAX, |capacity| {
             let room = capacity.saturating_sub(self.live.bytes_used());
             usize::try_from(room).unwrap_or(usize::MAX)

@@ -1,0 +1,324 @@
+//! When a queue, or the spool, has no room: what is refused, and what is dropped to make room.
+//!
+//! Room is taken when a submission is put behind what waits, and is its batch's once it is in a file. A queue that
+//! drops its oldest batches does so in the housekeeping, never on the way to an acknowledgement: the submission
+//! waits for it with its caller. An attempt under way keeps its batch. A drop is on record, durably, before the
+//! file goes; a crash in between is made up for by the next start, as with a delivery.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use batchd_frame::SealReason;
+
+use super::claim::Claim;
+use super::commit::{Broken, Commit};
+use super::delivery::FinishError;
+use super::due::close_lane;
+use super::incoming::Refusal;
+use super::state::Queue;
+use crate::policy::{Exceeded, Load, Overflow, Quota};
+use crate::spool::layout::ReadyBatch;
+use crate::spool::ledger::{LedgerLine, Outcome};
+use crate::spool::space::Shortage;
+
+/// So many batches at most are dropped with one sync of the ledger.
+const DROPPED_AT_ONCE: usize = 64;
+/// Drops are summed up for so long before the log says so again.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What is to be done next to make room.
+enum Step {
+    /// There is enough, or nothing helps.
+    End,
+    /// These go. They are claimed.
+    Drop {
+        victims: Vec<Claim>,
+        /// It is for the disk's sake.
+        for_disk: bool,
+    },
+    /// What is closed is to be sealed, so that it can go.
+    Seal,
+}
+
+/// Drops that the log does not know of yet.
+#[derive(Debug, Default)]
+pub(super) struct DropLog {
+    batches: u64,
+    load: Load,
+    logged_at: Option<Duration>,
+}
+
+impl<T: Clone> Queue<T> {
+    /// What the open and the ready batches hold, with what is on its way into them.
+    #[must_use]
+    pub fn held(&self) -> Load {
+        self.held
+    }
+
+    /// Asks whether there is room for so much now.
+    ///
+    /// # Errors
+    /// [`Refusal`], as [`begin`](Self::begin) would.
+    pub fn could_take(&self, need: Load) -> Result<(), Refusal> {
+        self.check_quota(need)?;
+        Ok(self.options.space.could_take(need.bytes)?)
+    }
+
+    /// Somebody waits for so much room: where the queue drops its oldest batches, the housekeeping is to make it.
+    pub fn want_room(&mut self, need: Load) {
+        if self.options.policy.overflow == Overflow::DropOldest {
+            self.wanted = Some(need);
+            self.keep_due = true;
+        }
+    }
+
+    /// Takes room. Where there is none and the queue drops its oldest batches, the housekeeping is to make some.
+    pub(super) fn reserve(&mut self, need: Load) -> Result<(), Refusal> {
+        let taken = self
+            .check_quota(need)
+            .and_then(|()| Ok(self.options.space.take(need.bytes)?));
+        match &taken {
+            Ok(()) => self.held = self.held.plus(need),
+            Err(refusal) if refusal.is_for_want_of_room() => self.want_room(need),
+            Err(_) => {}
+        }
+        taken
+    }
+
+    /// Gives room back that was taken and is not used.
+    pub(super) fn release(&mut self, unused: Load) {
+        if unused != Load::NONE {
+            self.held = self.held.less(unused);
+            self.options.space.give_back(unused.bytes);
+        }
+    }
+
+    fn check_quota(&self, need: Load) -> Result<(), Refusal> {
+        let quota = self.options.policy.quota;
+        let never = |bound, max| Err(Refusal::OverQuota { bound, max });
+        match quota.check(Load::NONE, need) {
+            Err(Exceeded::Items(max)) => return never("`quota_items`", max),
+            Err(Exceeded::Bytes(max)) => return never("`quota_bytes`", max),
+            Ok(()) => {}
+        }
+        let max = self.options.space.max_bytes();
+        if need.bytes > max {
+            return never("`max_bytes` of the spool", max);
+        }
+        let held = self.held;
+        match quota.check(held, need) {
+            Err(Exceeded::Items(max)) => Err(Refusal::QueueItems { held, max }),
+            Err(Exceeded::Bytes(max)) => Err(Refusal::QueueBytes { held, max }),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Decides what goes, oldest first.
+    fn step_to_room(&mut self) -> Step {
+        let Some(need) = self.wanted else {
+            return Step::End;
+        };
+        let (excess, for_disk) = match self.could_take(need) {
+            Ok(()) => return Step::End,
+            Err(refusal) => (self.excess(&refusal, need), is_of_disk(&refusal)),
+        };
+        let Some(excess) = excess else {
+            return Step::End;
+        };
+        let mut gone = Load::NONE;
+        let mut victims = Vec::new();
+        for found in self.ready.values() {
+            let batch = &found.batch;
+            let enough = gone.items >= excess.items && gone.bytes >= excess.bytes;
+            if enough || victims.len() == DROPPED_AT_ONCE {
+                break;
+            }
+            if let Some(claim) = self.claims.take(batch) {
+                gone = gone.plus(batch.name.load());
+                victims.push(claim);
+            }
+        }
+        if !victims.is_empty() {
+            return Step::Drop { victims, for_disk };
+        }
+        if self.closing.is_empty() && !self.close_oldest() {
+            return Step::End;
+        }
+        Step::Seal
+    }
+
+    /// How much has to go; nothing where dropping does not help.
+    fn excess(&self, refusal: &Refusal, need: Load) -> Option<Load> {
+        let over = |held: u64, more: u64, max: Option<u64>| {
+            max.map_or(0, |max| held.saturating_add(more).saturating_sub(max))
+        };
+        let Quota { bytes, items } = self.options.policy.quota;
+        let mut excess = Load {
+            items: over(self.held.items, need.items, items),
+            bytes: over(self.held.bytes, need.bytes, bytes),
+        };
+        let disk = match refusal {
+            Refusal::QueueItems { .. } | Refusal::QueueBytes { .. } => 0,
+            Refusal::Shortage(Shortage::SpoolFull { used, max }) => {
+                over(*used, need.bytes, Some(*max))
+            }
+            // Each batch that goes is a file less.
+            Refusal::Shortage(Shortage::LowInodes { .. }) => 1,
+            Refusal::Shortage(
+                Shortage::LowSpace { free, min } | Shortage::NoBallast { free, min },
+            ) => {
+                let lacking = min.saturating_sub(*free);
+                // All of it gone for nothing: somebody else has filled the disk.
+                if lacking == 0 || self.held.bytes < lacking {
+                    return None;
+                }
+                lacking
+            }
+            _ => return None,
+        };
+        excess.bytes = excess.bytes.max(disk);
+        Some(excess)
+    }
+
+    /// Closes the oldest open batch. False where there is none.
+    fn close_oldest(&mut self) -> bool {
+        let (in_flight, boot) = (self.in_flight, self.env.clock.boot());
+        let seq = |lane: &super::lanes::Lane| lane.batch.as_ref().map(|batch| batch.header.seq);
+        let oldest = self.lanes.iter().filter_map(seq).min();
+        let Some(oldest) = oldest else {
+            return false;
+        };
+        self.close_when_done |= in_flight;
+        for lane in self
+            .lanes
+            .iter_mut()
+            .filter(|lane| seq(lane) == Some(oldest))
+        {
+            close_lane(
+                lane,
+                SealReason::Overflow,
+                boot,
+                in_flight,
+                &mut self.closing,
+            );
+        }
+        true
+    }
+}
+
+/// Whether the file system is short, and not what batches may hold.
+fn is_of_disk(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::Shortage(shortage) if !matches!(shortage, Shortage::SpoolFull { .. }))
+}
+
+impl<T: Clone> Commit<T> {
+    /// Gives room up, for something that must be written and found none: the ballast, or else the files made
+    /// ahead. Says whether there was any.
+    pub(super) fn make_way(&self) -> bool {
+        if self.space().give_up_ballast() {
+            return true;
+        }
+        let spares = std::mem::take(&mut self.lock().spares);
+        let any = !spares.is_empty();
+        for spare in spares {
+            let path = self.layout().open().join(spare.name.to_string());
+            // A handle would keep the blocks.
+            drop(spare);
+            self.unlink(&path);
+        }
+        any
+    }
+
+    /// Makes the room that somebody waits for, where that can be done. Says whether batches were dropped.
+    pub(super) fn make_room(&self) -> Result<bool, Broken> {
+        let mut dropped = false;
+        loop {
+            let step = self.lock().step_to_room();
+            let goes_on = match step {
+                Step::End => false,
+                Step::Drop { victims, for_disk } => {
+                    let done = self.drop_batches(&victims)?;
+                    dropped |= done;
+                    // Some file systems free blocks a little later: whoever waits on asks again.
+                    done && !for_disk
+                }
+                Step::Seal => self.seal_closed()?,
+            };
+            if !goes_on {
+                // Whoever waits on asks again.
+                self.lock().wanted = None;
+                return Ok(dropped);
+            }
+        }
+    }
+
+    /// Records that batches are dropped, durably, and removes their files. False where they cannot be recorded:
+    /// then nothing changed.
+    fn drop_batches(&self, victims: &[Claim]) -> Result<bool, Broken> {
+        let lines: Vec<_> = victims.iter().map(|batch| self.line_of(batch)).collect();
+        if let Err(error) = self.record(&lines) {
+            return match error {
+                FinishError::Broken(error) => Err(self.fail(&error)),
+                error => {
+                    tracing::debug!(%error, "nothing can be dropped now");
+                    Ok(false)
+                }
+            };
+        }
+        for batch in victims {
+            self.unlink(&self.layout().sealed(batch));
+            self.unlink(&self.layout().progress(batch.name.id));
+        }
+        let mut queue = self.lock();
+        let mut load = Load::NONE;
+        for batch in victims {
+            queue.settle(batch, Outcome::Dropped);
+            load = load.plus(batch.name.load());
+        }
+        drop(queue);
+        self.space().refresh();
+        self.note_dropped(victims.len() as u64, load);
+        Ok(true)
+    }
+
+    fn line_of(&self, batch: &ReadyBatch) -> LedgerLine {
+        // A repeat of what was dropped is still a repeat. Where the file cannot be read, it is taken for new.
+        let seal = self
+            .open_sealed(batch)
+            .ok()
+            .and_then(|file| file.read_seal());
+        let producers = seal.map(|seal| seal.producers).unwrap_or_default();
+        self.ledger_line(batch, Outcome::Dropped, "overflow", producers)
+    }
+
+    fn note_dropped(&self, batches: u64, load: Load) {
+        let mut log = self.drop_log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.batches += batches;
+        log.load = log.load.plus(load);
+        drop(log);
+        self.log_dropped(false);
+    }
+
+    /// Says what was dropped since it was said last, at most every so often, or at once. Says when to come again
+    /// with the rest.
+    pub(super) fn log_dropped(&self, at_once: bool) -> Option<Duration> {
+        let now = self.env().clock.boot();
+        let mut log = self.drop_log.lock().unwrap_or_else(PoisonError::into_inner);
+        if log.batches == 0 {
+            return None;
+        }
+        let due = log.logged_at.map_or(now, |at| at + LOG_INTERVAL);
+        if due > now && !at_once {
+            return Some(due - now);
+        }
+        tracing::error!(
+            queue = %self.name(), batches = log.batches, items = log.load.items, bytes = log.load.bytes,
+            "dropped the oldest to make room, as `overflow` says; each is in the ledger"
+        );
+        *log = DropLog {
+            logged_at: Some(now),
+            ..DropLog::default()
+        };
+        None
+    }
+}
