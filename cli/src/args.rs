@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{cat, flush, ls, show, status, submit, verify};
+use crate::commands::{cat, create, flush, get, ls, show, status, submit, verify};
 
 const EXIT_CODES: &str = "\
 Exit codes:
    0  success (also where nobody reads standard output any more)
+   1  the batch has expired, was set aside or was dropped
    2  damage was found: what can be read was read
   64  the command line is wrong
   65  the input can never be taken: do not repeat it
@@ -77,13 +78,17 @@ pub(crate) enum Command {
     Show(show::ShowArgs),
     Cat(cat::CatArgs),
     Verify(verify::VerifyArgs),
+    Create(create::CreateArgs),
+    Get(get::GetArgs),
 }
 
 impl Command {
     /// The spool that is read instead of asking a daemon.
     pub(crate) fn spool(&self) -> Option<&Path> {
         let place = match self {
-            Self::Submit(_) | Self::Flush(_) | Self::Status(_) => return None,
+            Self::Submit(_) | Self::Flush(_) | Self::Status(_) | Self::Create(_) | Self::Get(_) => {
+                return None;
+            }
             Self::Ls(args) => &args.place,
             Self::Show(args) => &args.place,
             Self::Cat(args) => &args.place,

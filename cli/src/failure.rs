@@ -26,6 +26,13 @@ pub(crate) enum Failure {
         /// The limit, in bytes.
         bytes_max: u64,
     },
+    /// More than one request can carry.
+    BatchTooLarge {
+        /// Most items.
+        items_max: u64,
+        /// Most bytes.
+        bytes_max: u64,
+    },
     /// Standard output cannot be written.
     Output(io::Error),
     /// What was asked for was done, and something cannot be read.
@@ -50,6 +57,13 @@ impl std::fmt::Display for Failure {
                 f,
                 "{input}: {place} is longer than the {bytes_max} bytes the daemon takes"
             ),
+            Self::BatchTooLarge {
+                items_max,
+                bytes_max,
+            } => write!(
+                f,
+                "more than the daemon takes at once: {items_max} items, {bytes_max} bytes"
+            ),
             Self::Output(_) => f.write_str("cannot write to standard output"),
             Self::Damaged {
                 places,
@@ -67,7 +81,7 @@ impl std::error::Error for Failure {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Open(_, error) | Self::Read(_, error) | Self::Output(error) => Some(error),
-            Self::ItemTooLarge { .. } | Self::Damaged { .. } => None,
+            Self::ItemTooLarge { .. } | Self::BatchTooLarge { .. } | Self::Damaged { .. } => None,
         }
     }
 }
@@ -128,7 +142,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(failure) = error.downcast_ref::<Failure>() {
         return match failure {
             Failure::Open(..) => exit::NOINPUT,
-            Failure::ItemTooLarge { .. } => exit::DATAERR,
+            Failure::ItemTooLarge { .. } | Failure::BatchTooLarge { .. } => exit::DATAERR,
             Failure::Read(..) | Failure::Output(_) => exit::IOERR,
             Failure::Damaged { .. } => exit::DAMAGED,
         };
@@ -153,7 +167,9 @@ fn client_exit_code(error: &ClientError) -> u8 {
         ClientError::Refused { code, .. } => code.exit_code(),
         ClientError::VersionMismatch { .. } | ClientError::Protocol(_) => exit::PROTOCOL,
         ClientError::Item(_) | ClientError::SubmissionTooLarge { .. } => exit::DATAERR,
-        ClientError::Lost { .. } | ClientError::GivenUp => exit::TEMPFAIL,
+        ClientError::Lost { .. } | ClientError::GivenUp | ClientError::OutcomeUnknown => {
+            exit::TEMPFAIL
+        }
         _ => exit::SOFTWARE,
     }
 }

@@ -152,26 +152,19 @@ pub(crate) fn run(
     }
     manager.ready(|| engine.summary());
 
-    let ended = loop {
-        match wait(&event, manager, &engine) {
-            Event::Broken(what) => {
-                manager.stopping(&what);
-                // Those who wait have been told to repeat; the answers may still be on their way.
-                ingest.stop();
-                runtime.shutdown_background();
-                return Err(Failure {
-                    error: anyhow::anyhow!(what)
-                        .context("stopped: what is on the medium is not known"),
-                    hint: Some("the next start recovers every acknowledged item; check the disk"),
-                    code: exit::IOERR,
-                });
-            }
-            Event::Told(Told::FlushAll) => {
-                let Flushed { batches, items } = drain::flush_all(&engine);
-                tracing::info!(signal = "SIGUSR1", batches, items, "all queues are flushed");
-            }
-            Event::Told(Told::Stop(signal)) => break signal,
+    let ended = match obey(&engine, &event, manager) {
+        Err(what) => {
+            manager.stopping(&what);
+            // Those who wait have been told to repeat; the answers may still be on their way.
+            ingest.stop();
+            runtime.shutdown_background();
+            return Err(Failure {
+                error: anyhow::anyhow!(what).context("stopped: what is on the medium is not known"),
+                hint: Some("the next start recovers every acknowledged item; check the disk"),
+                code: exit::IOERR,
+            });
         }
+        Ok(signal) => signal,
     };
     tracing::info!(signal = ended, "stopping");
     let stopping = Instant::now();
@@ -191,13 +184,25 @@ pub(crate) fn run(
     Ok(())
 }
 
-/// Waits for what ends the daemon; meanwhile the service manager is told how it does.
-fn wait(event: &mpsc::Receiver<Event>, manager: &Manager, engine: &Engine) -> Event {
+/// Does what signals ask for, until one asks for the end; meanwhile the service manager is told how it does.
+///
+/// # Errors
+/// Why the spool cannot be relied on any more.
+fn obey(
+    engine: &Engine,
+    events: &mpsc::Receiver<Event>,
+    manager: &Manager,
+) -> Result<&'static str, String> {
     loop {
-        match event.recv_timeout(STATUS_INTERVAL) {
-            Ok(event) => return event,
+        match events.recv_timeout(STATUS_INTERVAL) {
+            Ok(Event::Broken(what)) => return Err(what),
+            Ok(Event::Told(Told::FlushAll)) => {
+                let Flushed { batches, items } = drain::flush_all(engine);
+                tracing::info!(signal = "SIGUSR1", batches, items, "all queues are flushed");
+            }
+            Ok(Event::Told(Told::Stop(signal))) => return Ok(signal),
             Err(RecvTimeoutError::Timeout) => manager.status(|| engine.summary()),
-            Err(RecvTimeoutError::Disconnected) => return Event::Told(Told::Stop("end")),
+            Err(RecvTimeoutError::Disconnected) => return Ok("end"),
         }
     }
 }

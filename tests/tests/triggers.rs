@@ -1,8 +1,9 @@
 //! What flushes without anybody filling a batch: the clock, a signal, a stop.
 
 use std::fs;
+use std::path::PathBuf;
 
-use batchd_tests::{Daemon, Exit, LONG, Launch, Signal, Site, wait_until};
+use batchd_tests::{Daemon, Exit, LONG, Launch, Signal, Site, Tracer, service, wait_until};
 use serde_json::Value;
 
 /// No trigger in any queue that does not set one.
@@ -131,6 +132,30 @@ fn a_stop_does_not_wait_for_ever_and_loses_nothing() {
 }
 
 #[test]
+fn a_seal_that_fails_at_a_stop_is_no_clean_stop_and_loses_nothing() {
+    let Some(strace) = service("strace") else {
+        return;
+    };
+    let sink = Site::lines_sink("default");
+    // Longer than a test waits: it must not be waited out.
+    let site = Site::new(&format!(
+        "[engine]\nshutdown_timeout = \"1h\"\n[queues.default]\n{OFF}on_shutdown = \"flush\"\n{sink}"
+    ));
+    let daemon = start(&site);
+    submit(&site, "default", "1\n2\n");
+    let options = ["-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO"];
+    let tracer = Tracer::attach(&strace, &daemon, "house", &options.map(str::to_owned));
+    assert_eq!(daemon.term(), Exit::Code(74));
+    tracer.wait();
+    assert_eq!(site.delivered(), b"");
+    assert!(site.log_text().contains("ERROR"));
+    let daemon = site.start();
+    daemon.signal(Signal::USR1);
+    wait_for_delivery(&site, b"1\n2\n");
+    assert_eq!(daemon.term(), Exit::Code(0));
+}
+
+#[test]
 fn the_clock_alone_delivers() {
     let queue = |name: &str, trigger: &str| format!("[queues.{name}]\n{trigger}\n");
     let sink = Site::lines_sink("default");
@@ -163,11 +188,16 @@ fn the_clock_alone_delivers() {
 
 /// How often the housekeeping thread gave up its processor by itself: once for every wait.
 fn waits_of_house(daemon: &Daemon) -> u64 {
-    let tasks = fs::read_dir(format!("/proc/{}/task", daemon.pid())).expect("threads");
-    let house = tasks
-        .map(|task| task.expect("a thread").path())
-        .find(|task| fs::read_to_string(task.join("comm")).is_ok_and(|name| name == "house\n"))
-        .expect("the housekeeping thread");
+    // The socket is there before the threads are.
+    let house = wait_until("the housekeeping thread", LONG, || {
+        let tasks = fs::read_dir(format!("/proc/{}/task", daemon.pid())).expect("threads");
+        let is_house = |task: &PathBuf| {
+            fs::read_to_string(task.join("comm")).is_ok_and(|name| name == "house\n")
+        };
+        tasks
+            .map(|task| task.expect("a thread").path())
+            .find(is_house)
+    });
     let status = fs::read_to_string(house.join("status")).expect("status");
     let waits = status
         .lines()

@@ -34,11 +34,7 @@ const WRITE_BYTES: usize = 64 << 10;
 pub(crate) fn run(args: &CatArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
     let mut out = Items {
         buffer: Vec::new(),
-        end: match (args.raw, args.null) {
-            (true, _) => b"",
-            (false, true) => b"\0",
-            (false, false) => b"\n",
-        },
+        end: end_of_item(args.raw, args.null),
     };
     match &args.place.spool {
         Some(spool) => read(&Offline::open(spool)?, args, &mut out, context),
@@ -50,12 +46,7 @@ pub(crate) fn run(args: &CatArgs, context: &mut Context<'_>) -> anyhow::Result<(
 fn ask(args: &CatArgs, out: &mut Items, context: &mut Context<'_>) -> anyhow::Result<()> {
     let mut client = context.client()?;
     for &batch in &args.batches {
-        let written = client
-            .items(batch)
-            .try_for_each(|item| out.put(&item?, context));
-        // What was read goes out, whatever came after it.
-        out.write(context)?;
-        written?;
+        out.put_all(client.items(batch), context)?;
     }
     Ok(())
 }
@@ -96,6 +87,28 @@ fn read(
     Err(damaged.into())
 }
 
+/// What is written behind each item.
+pub(super) fn end_of_item(raw: bool, null: bool) -> &'static [u8] {
+    match (raw, null) {
+        (true, _) => b"",
+        (false, true) => b"\0",
+        (false, false) => b"\n",
+    }
+}
+
+/// Writes items to standard output, as they are.
+pub(super) fn print_items(
+    context: &mut Context<'_>,
+    items: impl Iterator<Item = Result<Vec<u8>, batchd_client::Error>>,
+    end: &'static [u8],
+) -> anyhow::Result<()> {
+    let mut out = Items {
+        buffer: Vec::new(),
+        end,
+    };
+    out.put_all(items, context)
+}
+
 /// Items on their way out.
 struct Items {
     buffer: Vec<u8>,
@@ -104,6 +117,17 @@ struct Items {
 }
 
 impl Items {
+    fn put_all(
+        &mut self,
+        mut items: impl Iterator<Item = Result<Vec<u8>, batchd_client::Error>>,
+        context: &mut Context<'_>,
+    ) -> anyhow::Result<()> {
+        let written = items.try_for_each(|item| self.put(&item?, context));
+        // What was read goes out, whatever came after it.
+        self.write(context)?;
+        written
+    }
+
     fn put(&mut self, item: &[u8], context: &mut Context<'_>) -> anyhow::Result<()> {
         self.buffer.extend_from_slice(item);
         self.buffer.extend_from_slice(self.end);

@@ -1,7 +1,9 @@
 //! The commands, one file each.
 
 pub(crate) mod cat;
+pub(crate) mod create;
 pub(crate) mod flush;
+pub(crate) mod get;
 pub(crate) mod ls;
 pub(crate) mod show;
 pub(crate) mod status;
@@ -73,5 +75,7 @@ pub(crate) fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result
         Command::Show(args) => show::run(&args, context),
         Command::Cat(args) => cat::run(&args, context),
         Command::Verify(args) => verify::run(&args, context),
+        Command::Create(args) => create::run(&args, context),
+        Command::Get(args) => get::run(&args, context),
     }
 }

@@ -258,16 +258,21 @@ impl Stop {
             Self::TooLong(TooLong { number }) => number,
             Self::Failed(error) => return error,
         };
-        let place = match submitter.mode {
-            Mode::Lines => format!("line {number}"),
-            Mode::Null => format!("item {number}"),
-            Mode::Whole => "it".to_owned(),
-        };
+        let place = place(submitter.mode, number);
         anyhow::Error::new(Failure::ItemTooLarge {
             input: input.to_owned(),
             place,
             bytes_max: submitter.item_bytes_max,
         })
+    }
+}
+
+/// Where an item is in its input, in words.
+pub(super) fn place(mode: Mode, number: u64) -> String {
+    match mode {
+        Mode::Lines => format!("line {number}"),
+        Mode::Null => format!("item {number}"),
+        Mode::Whole => "it".to_owned(),
     }
 }
 
@@ -320,7 +325,7 @@ fn what_is_kept(totals: &Totals, has_id: bool) -> String {
     text
 }
 
-fn key(key: OsString) -> Result<Key, NameError> {
+pub(super) fn key(key: OsString) -> Result<Key, NameError> {
     Key::new(key.into_vec())
 }
 

@@ -57,6 +57,7 @@ impl Offline {
             info.reason = info
                 .reason
                 .or(inspection.seal.as_ref().map(|seal| seal.reason));
+            info.verdict = inspection.verdict.as_ref().map(ToString::to_string);
             if let Some(header) = inspection.header {
                 info.key = Some(header.key.as_bytes().to_vec());
                 info.created_at = header.created_at;
@@ -130,6 +131,7 @@ impl Offline {
             expires_at: Some(batch.name.expires_at).filter(|at| *at != 0),
             reason: batch.reason,
             path: path.display().to_string(),
+            verdict: None,
         }
     }
 }

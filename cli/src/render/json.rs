@@ -1,7 +1,7 @@
 //! For programs: exact numbers, times in microseconds since 1970, ids as text.
 
 use batchd_client::{
-    BatchInfo, FlushReport, QueueStatus, ServerStatus, SpaceStatus, Tally, Totals,
+    BatchId, BatchInfo, FlushReport, QueueStatus, ServerStatus, SpaceStatus, Tally, Totals,
 };
 use serde::Serialize;
 
@@ -25,6 +25,8 @@ pub(crate) struct Batch<'a> {
     expires_at: Option<u64>,
     reason: Option<&'static str>,
     path: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdict: Option<&'a str>,
 }
 
 pub(crate) fn batch(batch: &BatchInfo) -> Batch<'_> {
@@ -45,7 +47,17 @@ pub(crate) fn batch(batch: &BatchInfo) -> Batch<'_> {
         expires_at: batch.expires_at,
         reason: batch.reason.map(|reason| reason.name()),
         path: &batch.path,
+        verdict: batch.verdict.as_deref(),
     }
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Created {
+    id: String,
+}
+
+pub(crate) fn created(id: BatchId) -> Created {
+    Created { id: id.to_string() }
 }
 
 #[derive(Debug, Serialize)]
@@ -100,6 +112,7 @@ struct Queue<'a> {
     beats_skipped: u64,
     batches_dropped: u64,
     items_dropped: u64,
+    batches_expired: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -148,6 +161,7 @@ fn queue(queue: &QueueStatus) -> Queue<'_> {
         beats_skipped: queue.beats_skipped,
         batches_dropped: queue.batches_dropped,
         items_dropped: queue.items_dropped,
+        batches_expired: queue.batches_expired,
     }
 }
 

@@ -73,6 +73,9 @@ pub(crate) fn batch(batch: &BatchInfo) -> String {
         ("reason", reason(batch).to_owned()),
         ("path", escape_controls(&batch.path)),
     ]);
+    if let Some(verdict) = &batch.verdict {
+        lines.push(("verdict", escape_controls(verdict)));
+    }
     pairs(&lines)
 }
 

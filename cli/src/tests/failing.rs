@@ -121,8 +121,10 @@ fn help_is_data() {
         let code = line.split_whitespace().next();
         code.is_some_and(|code| code.parse::<u8>().is_ok())
     });
-    assert_eq!(codes.count(), 12, "{}", ran.stdout);
-    for command in ["submit", "flush", "status", "ls", "show", "cat", "verify"] {
+    assert_eq!(codes.count(), 13, "{}", ran.stdout);
+    for command in [
+        "submit", "flush", "status", "ls", "show", "cat", "verify", "create", "get",
+    ] {
         assert!(ran.stdout.contains(command), "{}", ran.stdout);
         let ran = Bench::new().run(&format!("{command} --help"));
         assert!(ran.stdout.contains("Example:"), "{}", ran.stdout);

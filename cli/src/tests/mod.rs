@@ -1,5 +1,6 @@
 //! Whole commands against a daemon that follows a script: what goes where, and with which exit code.
 
+mod explicit;
 mod failing;
 mod offline;
 mod showing;
@@ -148,6 +149,7 @@ fn answer_status_with(peer: &mut Peer, beats_skipped: u64) {
                     beats_skipped,
                     batches_dropped: 1,
                     items_dropped: 12,
+                    batches_expired: 6,
                 }],
                 space: SpaceStatus {
                     used_bytes: 15_000,

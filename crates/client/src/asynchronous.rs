@@ -4,6 +4,7 @@
 //! with it. A request that is no submission is forgotten with its future.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use batchd_frame::{BatchId, QueueName};
@@ -18,6 +19,7 @@ use crate::client_state::{ClientState, RECEIVE_BYTES, RECEIVES_MAX, unexpected};
 use crate::error::Error;
 use crate::exchange::ask::{Answer, Ask};
 use crate::exchange::{Goal, Step, closed};
+use crate::explicit::NewBatch;
 use crate::items::ItemBuffer;
 use crate::options::Options;
 use crate::paging::NextPage;
@@ -193,8 +195,32 @@ impl Client {
         BatchItems {
             client: self,
             batch,
+            is_get: false,
             page: Vec::new().into_iter(),
             next: NextPage::At(0),
+        }
+    }
+
+    /// Makes a batch of its own. It is on the medium, whole, when this returns its id.
+    ///
+    /// It is sent once: where the connection breaks before the answer, nobody knows whether there is a batch.
+    ///
+    /// # Errors
+    /// [`Error`]; after [`Error::OutcomeUnknown`] and [`Error::DeadlineExceeded`] there may be a batch.
+    pub async fn create(&mut self, batch: NewBatch) -> Result<BatchId, Error> {
+        batch.check(&self.limits().await?)?;
+        match self.ask(Ask::Create(Arc::new(batch)), None).await? {
+            Answer::Create(id) => Ok(id),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// The items of a batch, as [`Client::items`], as long as its lifespan lasts: from then on it is refused as
+    /// expired, wherever the reading is.
+    pub fn get(&mut self, batch: BatchId) -> BatchItems<'_> {
+        BatchItems {
+            is_get: true,
+            ..self.items(batch)
         }
     }
 
@@ -209,8 +235,17 @@ impl Client {
         }
     }
 
-    async fn items_page(&mut self, batch: BatchId, cursor: u64) -> Result<ItemsPage, Error> {
-        match self.ask(Ask::Read { batch, cursor }, None).await? {
+    async fn items_page(
+        &mut self,
+        batch: BatchId,
+        cursor: u64,
+        is_get: bool,
+    ) -> Result<ItemsPage, Error> {
+        let ask = match is_get {
+            true => Ask::Get { batch, cursor },
+            false => Ask::Read { batch, cursor },
+        };
+        match self.ask(ask, None).await? {
             Answer::Read(page) => Ok(page),
             _ => Err(unexpected()),
         }
@@ -403,6 +438,7 @@ impl Batches<'_> {
 pub struct BatchItems<'c> {
     client: &'c mut Client,
     batch: BatchId,
+    is_get: bool,
     page: std::vec::IntoIter<serde_bytes::ByteBuf>,
     next: NextPage<u64>,
 }
@@ -420,7 +456,10 @@ impl BatchItems<'_> {
             let Some(cursor) = self.next.take() else {
                 return Ok(None);
             };
-            let page = self.client.items_page(self.batch, cursor).await?;
+            let page = self
+                .client
+                .items_page(self.batch, cursor, self.is_get)
+                .await?;
             self.page = page.items.into_iter();
             self.next.set(page.next);
         }

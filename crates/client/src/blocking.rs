@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use crate::client_state::{ClientState, RECEIVE_BYTES, RECEIVES_MAX, unexpected};
 use crate::error::Error;
 use crate::exchange::ask::{Answer, Ask};
 use crate::exchange::{Goal, Step, closed};
+use crate::explicit::NewBatch;
 use crate::items::ItemBuffer;
 use crate::options::Options;
 use crate::paging::NextPage;
@@ -190,8 +192,32 @@ impl Client {
         BatchItems {
             client: self,
             batch,
+            is_get: false,
             page: Vec::new().into_iter(),
             next: NextPage::At(0),
+        }
+    }
+
+    /// Makes a batch of its own. It is on the medium, whole, when this returns its id.
+    ///
+    /// It is sent once: where the connection breaks before the answer, nobody knows whether there is a batch.
+    ///
+    /// # Errors
+    /// [`Error`]; after [`Error::OutcomeUnknown`] and [`Error::DeadlineExceeded`] there may be a batch.
+    pub fn create(&mut self, batch: NewBatch) -> Result<BatchId, Error> {
+        batch.check(&self.limits()?)?;
+        match self.ask(Ask::Create(Arc::new(batch)), None)? {
+            Answer::Create(id) => Ok(id),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// The items of a batch, as [`Client::items`], as long as its lifespan lasts: from then on it is refused as
+    /// expired, wherever the reading is.
+    pub fn get(&mut self, batch: BatchId) -> BatchItems<'_> {
+        BatchItems {
+            is_get: true,
+            ..self.items(batch)
         }
     }
 
@@ -206,8 +232,17 @@ impl Client {
         }
     }
 
-    fn items_page(&mut self, batch: BatchId, cursor: u64) -> Result<ItemsPage, Error> {
-        match self.ask(Ask::Read { batch, cursor }, None)? {
+    fn items_page(
+        &mut self,
+        batch: BatchId,
+        cursor: u64,
+        is_get: bool,
+    ) -> Result<ItemsPage, Error> {
+        let ask = match is_get {
+            true => Ask::Get { batch, cursor },
+            false => Ask::Read { batch, cursor },
+        };
+        match self.ask(ask, None)? {
             Answer::Read(page) => Ok(page),
             _ => Err(unexpected()),
         }
@@ -388,6 +423,7 @@ impl Iterator for Batches<'_> {
 pub struct BatchItems<'c> {
     client: &'c mut Client,
     batch: BatchId,
+    is_get: bool,
     page: std::vec::IntoIter<serde_bytes::ByteBuf>,
     next: NextPage<u64>,
 }
@@ -401,7 +437,7 @@ impl Iterator for BatchItems<'_> {
                 return Some(Ok(item.into_vec()));
             }
             let cursor = self.next.take()?;
-            match self.client.items_page(self.batch, cursor) {
+            match self.client.items_page(self.batch, cursor, self.is_get) {
                 Ok(page) => {
                     self.page = page.items.into_iter();
                     self.next.set(page.next);

@@ -80,13 +80,18 @@ pub enum Error {
     /// The system gave no random bytes for an id.
     #[error("no random bytes for a producer id")]
     Random(#[from] getrandom::Error),
+    /// The connection broke before the answer to a request that is not repeated. Whether the batch was created is
+    /// not known.
+    #[error("connection lost before the answer: whether the batch was created is not known")]
+    OutcomeUnknown,
     /// The runtime or the system failed the client.
     #[error("cannot wait for the socket")]
     Wait(#[source] io::Error),
 }
 
 impl Error {
-    /// Whether the same call can succeed later. A submission must then be repeated under its id.
+    /// Whether the same call can succeed later. A submission must then be repeated under its id. Where a batch was
+    /// to be created and the outcome is not known, another call may make another one.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {

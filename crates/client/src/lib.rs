@@ -28,6 +28,7 @@ pub mod blocking;
 mod client_state;
 pub mod error;
 mod exchange;
+pub mod explicit;
 #[cfg(any(test, feature = "fake-daemon"))]
 pub mod fake;
 pub mod ids;
@@ -46,6 +47,7 @@ pub use batchd_protocol::{
 };
 
 pub use error::{Error, ProtocolError};
+pub use explicit::NewBatch;
 pub use ids::Identity;
 pub use items::{ItemBuffer, ItemError, PackLimits, Packer};
 pub use options::{Options, RetryDelays, WindowBounds, default_socket_path};

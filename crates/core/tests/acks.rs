@@ -231,3 +231,23 @@ fn a_start_recalls_what_was_kept_within_the_window() {
     1 Kept(Synced)
     ");
 }
+
+#[test]
+fn a_wall_clock_that_is_set_back_makes_nothing_old() {
+    let mut world = World::new(small());
+    run_in(
+        &mut world,
+        "submit a 4 10; lead; keep; wall -90000; submit a 4 10; lead; keep; deliver; submit a 4 10; lead; keep; \
+         deliver; crash; repeat 0; repeat 1; repeat 2",
+    );
+    assert_snapshot!(world.out, @r"
+    0 Kept(Synced)
+    1 Kept(Synced)
+    delivered 1: 0.0 0.1 0.2 0.3
+    2 Kept(Synced)
+    delivered 2: 1.0 1.1 1.2 1.3
+    0 known
+    1 known
+    2 known
+    ");
+}

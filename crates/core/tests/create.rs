@@ -88,6 +88,17 @@ fn created_batches_are_delivered_in_their_place() {
 }
 
 #[test]
+fn a_crash_does_not_let_a_created_batch_overtake_what_was_submitted_before_it() {
+    let script = "submit a 1 20; lead; create a 1 20; crash; deliver all; list";
+    assert_snapshot!(run(small(), script), @"
+    0 Kept(Synced)
+    1 created as 2
+    delivered 1: 0.0
+    delivered 2: 1.0
+    ");
+}
+
+#[test]
 fn files_made_ahead_before_a_created_batch_are_not_filled_after_it() {
     // The second batch of a key would begin on a file made ahead, with a seq before that of the created one.
     let script = "submit a 4 20; lead; keep; create a 1 20; submit a 4 20; lead; keep; create c 1 20; \

@@ -7,6 +7,7 @@ mod support;
 use std::time::Duration;
 
 use batchd_core::env::Clock;
+use batchd_core::env::sim::{EIO, Fault, OpKind};
 use batchd_core::frame::checksum::crc32c;
 use batchd_core::frame::{
     BatchId, FileHeader, FrameHeader, FrameKind, Key, OnExpire, QueueName, SealReason, codec,
@@ -452,6 +453,64 @@ fn a_file_that_is_gone_does_not_hold_up_the_cleaner() {
     ledger 1: removed
     ledger 2: dropped
     ");
+}
+
+#[test]
+fn a_batch_that_cannot_be_ended_now_does_not_hold_up_the_others() {
+    let mut world = started(mortal(OnExpire::Dead));
+    world
+        .run("create a 1 20; create a 1 20; create a 1 20; wait 11000")
+        .unwrap();
+    world.disk.fail_nth(OpKind::Rename, 2, Fault::once(EIO));
+    assert_eq!(world.commit().clean().unwrap().expired, 2);
+    world.run("list; wait 1000; clean; list; ledger").unwrap();
+    assert_snapshot!(world.out, @"
+    0 created as 1
+    1 created as 2
+    2 created as 3
+    ready 2: 1.0
+    dead 1: 0.0
+    dead 3: 2.0
+    cleaned 1
+    dead 1: 0.0
+    dead 2: 1.0
+    dead 3: 2.0
+    ledger 1: expired
+    ledger 3: expired
+    ledger 2: expired
+    ");
+}
+
+#[test]
+fn a_full_disk_parts_no_batch_from_what_is_known_of_it() {
+    for room in (0..900).step_by(20) {
+        let mut world = started(mortal(OnExpire::Dead));
+        world.run("create a 1 300; create a 1 20").unwrap();
+        // A batch keeps what it was begun with, so that one group holds both kinds.
+        world.policy.on_expire = OnExpire::Drop;
+        world
+            .run("reopen; create a 1 20; create a 1 300; wait 10001")
+            .unwrap();
+        world
+            .run(&format!("full {room}; clean; heal; wait 1000; clean"))
+            .unwrap();
+        let counters = world.commit().lock().counters();
+        assert_eq!(
+            (counters.batches_expired, counters.batches_dropped),
+            (4, 2),
+            "{room}"
+        );
+        assert_eq!(world.commit().lock().dead().count(), 2, "{room}");
+        world.out.clear();
+        world.run("ledger").unwrap();
+        assert!(!world.out.contains("removed"), "{room}: {}", world.out);
+        assert_eq!(
+            world.out.matches("dropped").count(),
+            2,
+            "{room}: {}",
+            world.out
+        );
+    }
 }
 
 #[test]

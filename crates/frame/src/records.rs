@@ -135,6 +135,20 @@ pub struct Verdict {
     pub at: u64,
 }
 
+impl std::fmt::Display for Verdict {
+    /// In words, for people.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.outcome {
+            VerdictOutcome::Expired => "expired before it was delivered",
+            VerdictOutcome::Orphaned => "its header is lost, and with it the key",
+        })?;
+        match (self.attempts, self.last_error.as_str()) {
+            (0, "") => Ok(()),
+            (attempts, error) => write!(f, "; attempts: {attempts}, the last error: {error}"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

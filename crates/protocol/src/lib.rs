@@ -14,7 +14,7 @@ pub mod report;
 pub mod wire;
 
 pub use error::ErrorCode;
-pub use message::{Ack, HELLO_MAGIC, Limits, PROTOCOL_VERSION, Request, Response, Submit};
+pub use message::{Ack, Create, HELLO_MAGIC, Limits, PROTOCOL_VERSION, Request, Response, Submit};
 pub use report::{
     BatchInfo, BatchState, Finding, FindingKind, FlushReport, ItemsPage, ListCursor, QueueStatus,
     ServerStatus, SpaceStatus, Tally, VerifiedPage,

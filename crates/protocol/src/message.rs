@@ -67,6 +67,27 @@ pub struct Submit<'a> {
     pub body: &'a [u8],
 }
 
+/// A batch of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Create<'a> {
+    /// The client's number for the answer.
+    pub request: u64,
+    /// The queue.
+    pub queue: &'a str,
+    /// The key; empty for none.
+    #[serde(borrow, with = "serde_bytes")]
+    pub key: &'a [u8],
+    /// Its lifespan in microseconds; that of the queue where it is left out.
+    pub lifespan: Option<u64>,
+    /// Items in the body.
+    pub items: u32,
+    /// CRC-32C of the body, computed where the items come from.
+    pub body_crc: u32,
+    /// The items without a submission id, as `batchd_frame::encode_body` makes it.
+    #[serde(borrow, with = "serde_bytes")]
+    pub body: &'a [u8],
+}
+
 /// What a client asks. New requests go to the end: the place in the list is the encoding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request<'a> {
@@ -132,6 +153,18 @@ pub enum Request<'a> {
         /// Only batches after this one: where the previous page ended.
         after: Option<ListCursor>,
     },
+    /// Makes a batch of given items. Not to be repeated where the answer is lost: there may be two then.
+    #[serde(borrow)]
+    Create(Create<'a>),
+    /// Reads a page of a batch's items, as long as its lifespan lasts.
+    Get {
+        /// The client's number for the answer.
+        request: u64,
+        /// Which.
+        batch: BatchId,
+        /// `next` of the previous page; 0 for the first.
+        cursor: u64,
+    },
 }
 
 /// What the daemon answers. New responses go to the end.
@@ -194,7 +227,7 @@ pub enum Response {
         /// The batch.
         batch: BatchInfo,
     },
-    /// To [`Request::Read`].
+    /// To [`Request::Read`] and [`Request::Get`].
     Items {
         /// As in the request.
         request: u64,
@@ -207,5 +240,12 @@ pub enum Response {
         request: u64,
         /// What was found.
         page: VerifiedPage,
+    },
+    /// To [`Request::Create`]: the batch is on the medium, whole.
+    Created {
+        /// As in the request.
+        request: u64,
+        /// Its id.
+        batch: BatchId,
     },
 }

@@ -47,6 +47,8 @@ pub struct QueueStatus {
     pub batches_dropped: u64,
     /// Items in them.
     pub items_dropped: u64,
+    /// Batches that outlived their lifespan, whatever became of them.
+    pub batches_expired: u64,
 }
 
 /// State of the daemon.
@@ -123,6 +125,8 @@ pub struct BatchInfo {
     pub reason: Option<SealReason>,
     /// Its file, relative to the spool.
     pub path: String,
+    /// Why it was set aside, for people; only where the file was opened.
+    pub verdict: Option<String>,
 }
 
 /// Where a page of a listing ended.

@@ -9,7 +9,7 @@ use batchd_frame::checksum::crc32c;
 use batchd_frame::codec::{decode, decode_borrowed, encode};
 use batchd_frame::{BatchId, ProducerId, SubmissionId, encode_body};
 use batchd_protocol::{
-    Ack, BatchState, ErrorCode, FindingKind, FlushReport, HELLO_MAGIC, ItemsPage, Limits,
+    Ack, BatchState, Create, ErrorCode, FindingKind, FlushReport, HELLO_MAGIC, ItemsPage, Limits,
     PROTOCOL_VERSION, Request, Response, Submit, VerifiedPage, encode_message, split_message,
 };
 
@@ -98,6 +98,18 @@ fn submit(body: &[u8]) -> Request<'_> {
     })
 }
 
+fn create(body: &[u8]) -> Request<'_> {
+    Request::Create(Create {
+        request: 4,
+        queue: "shelf",
+        key: b"",
+        lifespan: Some(10_000_000),
+        items: 1,
+        body_crc: crc32c(body),
+        body,
+    })
+}
+
 const ACCEPTED: Response = Response::Accepted {
     request: 1,
     ack: Ack::Synced,
@@ -138,6 +150,15 @@ fn a_submission_and_its_answers() {
 }
 
 #[test]
+fn a_batch_of_its_own() {
+    let mut body = Vec::new();
+    encode_body(None, [&b"kept"[..]].into_iter(), &mut body);
+    check_request("create", &create(&body));
+    let batch = BatchId::new(0x0197_f3a2_5f3b, [0x22; 10]);
+    check_response("created", &Response::Created { request: 4, batch });
+}
+
+#[test]
 fn the_numbers_of_requests_and_responses() {
     let (request, batch) = (1, BatchId::from_bytes([0; 16]));
     let (queue, wait, after, limit, cursor) = (None, false, None, 1, 0);
@@ -173,6 +194,15 @@ fn the_numbers_of_requests_and_responses() {
         ("Show", Request::Show { request, batch }),
         ("Read", read),
         ("Verify", verify),
+        ("Create", create(&[])),
+        (
+            "Get",
+            Request::Get {
+                request,
+                batch,
+                cursor,
+            },
+        ),
     ] {
         check_page_has(&format!("| {} | `{name}` |", number_of(&encode(&request))));
     }
@@ -199,6 +229,7 @@ fn the_numbers_of_requests_and_responses() {
         ("Batches", batches),
         ("Items", Response::Items { request, page }),
         ("Verified", verified),
+        ("Created", Response::Created { request, batch }),
     ] {
         check_page_has(&format!("| {} | `{name}` |", number_of(&encode(&response))));
     }

@@ -33,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) ingest_threads: u32,
     /// How long a clean stop waits for deliveries.
     pub(crate) shutdown_timeout: Duration,
+    /// How often expired batches are looked for; nothing for never.
+    pub(crate) cleanup_interval: Option<Duration>,
     /// The queues; `default` is always among them.
     pub(crate) queues: BTreeMap<QueueName, QueueConfig>,
     /// What a queue gets that is created on demand: the same as the queue `default`.

@@ -50,6 +50,10 @@ impl Config {
         out.table("[engine]");
         out.bare("ingest_threads", self.ingest_threads);
         out.text("shutdown_timeout", render_time(self.shutdown_timeout));
+        out.text(
+            "cleanup_interval",
+            self.cleanup_interval.map_or(OFF.to_owned(), render_time),
+        );
 
         // The template first: it is what the others differ from.
         out.queue(DEFAULT_QUEUE, &self.template, Some(self.unknown_queues));

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use batchd_core::policy::expiry::CLEANUP_INTERVAL;
 use batchd_core::policy::{Policy, Quota};
 use batchd_core::queue::{OPEN_BATCHES_MAX, PRODUCER_WINDOW};
 use batchd_core::spool::space::MinFree;
-use batchd_frame::QueueName;
+use batchd_frame::{OnExpire, QueueName};
 use batchd_protocol::Ack;
 use batchd_sinks::FileSinkConfig;
 
@@ -37,10 +38,12 @@ pub(super) fn resolve(
     let unknown_queues = file.unknown_queues.unwrap_or_default();
 
     interval::check(&file.template, &file.queues, faults);
-    let built_in = built_in_queue(&file.template.sink, surroundings, faults);
+    let cleanup_interval = file.cleanup_interval.resolve(Some(CLEANUP_INTERVAL));
+    let mut built_in = built_in_queue(&file.template.sink, surroundings, faults);
+    built_in.config.policy.expiry.cleanup_interval = cleanup_interval;
     let template = inherit(file.template, &built_in);
     let others = file.queues.into_iter();
-    let others = others.map(|(name, table)| (name, inherit(table, &template.config)));
+    let others = others.map(|(name, table)| (name, inherit(table, &template)));
     // The template comes first, so that a queue is told of it and not the other way round.
     let queues: Vec<(QueueName, Resolved)> = std::iter::once((default, template.clone()))
         .chain(others)
@@ -57,6 +60,7 @@ pub(super) fn resolve(
         limits,
         ingest_threads: file.ingest_threads.unwrap_or(1),
         shutdown_timeout: file.shutdown_timeout.unwrap_or(SHUTDOWN_TIMEOUT),
+        cleanup_interval,
         queues: queues
             .into_iter()
             .map(|(name, queue)| (name, queue.config))
@@ -194,6 +198,8 @@ struct Resolved {
     /// Where to point when its sink is wrong.
     span: Option<Range<usize>>,
     inherits_sink: bool,
+    /// What somebody said, for it or for what it inherits from. Otherwise its sink decides.
+    on_expire: Option<OnExpire>,
 }
 
 /// What the queue `default` is where the file does not say.
@@ -201,7 +207,7 @@ fn built_in_queue<T>(
     said: &Setting<T>,
     surroundings: &Surroundings,
     faults: &mut Faults<'_>,
-) -> QueueConfig {
+) -> Resolved {
     let needed = matches!(said, Setting::Inherit);
     let path = surroundings.delivered().filter(|_| needed);
     if needed && path.is_none() {
@@ -213,16 +219,23 @@ fn built_in_queue<T>(
         );
     }
     let sink = path.map(|path| SinkConfig::File(FileSinkConfig::new(path)));
-    QueueConfig {
+    let config = QueueConfig {
         policy: Policy::default(),
         ack: Ack::default(),
         open_batches_max: OPEN_BATCHES_MAX,
         producer_window: PRODUCER_WINDOW,
         sink,
+    };
+    Resolved {
+        config,
+        span: None,
+        inherits_sink: false,
+        on_expire: None,
     }
 }
 
-fn inherit(table: QueueTable, template: &QueueConfig) -> Resolved {
+fn inherit(table: QueueTable, from: &Resolved) -> Resolved {
+    let template = &from.config;
     let inherited = &template.policy;
     let (span, inherits_sink) = match &table.sink {
         Setting::Set(sink) => (Some(sink.span.clone()), false),
@@ -233,6 +246,13 @@ fn inherit(table: QueueTable, template: &QueueConfig) -> Resolved {
         Setting::Off => Setting::Off,
         Setting::Set(sink) => Setting::Set(sink.value),
     };
+    let sink = sink.resolve(template.sink.clone());
+    let on_expire = table.on_expire.or(from.on_expire);
+    // What no sink ever misses is not kept for a person.
+    let on_expire_by_sink = match sink {
+        Some(_) => OnExpire::Dead,
+        None => OnExpire::Drop,
+    };
     let policy = Policy {
         max_items: table.max_items.resolve(inherited.max_items),
         max_bytes: table.max_bytes.resolve(inherited.max_bytes),
@@ -242,7 +262,7 @@ fn inherit(table: QueueTable, template: &QueueConfig) -> Resolved {
         idle: table.idle.resolve(inherited.idle),
         on_shutdown: table.on_shutdown.unwrap_or(inherited.on_shutdown),
         lifespan: table.lifespan.resolve(inherited.lifespan),
-        on_expire: table.on_expire.unwrap_or(inherited.on_expire),
+        on_expire: on_expire.unwrap_or(on_expire_by_sink),
         expiry: inherited.expiry,
         quota: Quota {
             bytes: table.quota_bytes.resolve(inherited.quota.bytes),
@@ -257,12 +277,13 @@ fn inherit(table: QueueTable, template: &QueueConfig) -> Resolved {
             .max_open_batches
             .map_or(template.open_batches_max, |max| max as usize),
         producer_window: table.producer_window.unwrap_or(template.producer_window),
-        sink: sink.resolve(template.sink.clone()),
+        sink,
     };
     Resolved {
         config,
         span,
         inherits_sink,
+        on_expire,
     }
 }
 

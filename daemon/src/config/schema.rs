@@ -28,6 +28,7 @@ const QUOTA_ITEMS_MAX: u64 = 1 << 50;
 const CONNECTIONS_MAX: u32 = 65_536;
 const OPEN_BATCHES_MAX_MAX: u32 = 65_536;
 const INGEST_THREADS_MAX: u32 = 64;
+const CLEANUP_INTERVAL_MIN: Duration = Duration::from_millis(10);
 
 pub(super) const ACKS: [(&str, Ack); 4] = [
     ("none", Ack::None),
@@ -60,6 +61,7 @@ pub(super) struct ConfigFile {
     pub(super) limits: LimitsTable,
     pub(super) ingest_threads: Option<u32>,
     pub(super) shutdown_timeout: Option<Duration>,
+    pub(super) cleanup_interval: Setting<Duration>,
     pub(super) unknown_queues: Option<UnknownQueues>,
     pub(super) template: QueueTable,
     pub(super) queues: BTreeMap<QueueName, QueueTable>,
@@ -123,6 +125,8 @@ impl ConfigFile {
             let threads = values::integer(1..=INGEST_THREADS_MAX);
             file.ingest_threads = value(engine.read("ingest_threads", faults, threads));
             file.shutdown_timeout = value(engine.read("shutdown_timeout", faults, values::time));
+            let interval = or_off(values::time_of_at_least(CLEANUP_INTERVAL_MIN));
+            file.cleanup_interval = setting(engine.read("cleanup_interval", faults, interval));
             engine.finish(faults);
         }
         if let Some(queues) = top.section("queues", faults) {

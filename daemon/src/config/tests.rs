@@ -2,7 +2,9 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::time::Duration;
 
+use batchd_frame::OnExpire;
 use insta::assert_snapshot;
 
 use super::model::SinkConfig;
@@ -89,6 +91,7 @@ fn without_a_file() {
     [engine]
     ingest_threads = 1
     shutdown_timeout = "20s"
+    cleanup_interval = "1m"
 
     [queues.default]
     max_items = 1000
@@ -138,6 +141,7 @@ fn the_sample() {
     [engine]
     ingest_threads = 1
     shutdown_timeout = "20s"
+    cleanup_interval = "1m"
 
     [queues.default]
     max_items = 1000
@@ -207,6 +211,7 @@ fn everything_set() {
         connections = 65_536
         [engine]
         ingest_threads = 2
+        cleanup_interval = "250ms"
         [queues.default]
         unknown_queues = "create"
         sink = { type = "file", path = "/out", name = "{id}.{seq}", unencodable = "base64" }
@@ -242,6 +247,7 @@ fn everything_set() {
     [engine]
     ingest_threads = 2
     shutdown_timeout = "20s"
+    cleanup_interval = "250ms"
 
     [queues.default]
     max_items = 1000
@@ -314,6 +320,48 @@ fn what_is_rendered_reads_back() {
     for text in ["", SAMPLE, odd] {
         let config = config(text);
         assert_eq!(self::config(&config.render()), config);
+    }
+}
+
+#[test]
+fn what_happens_on_expiry_follows_the_sink_unless_somebody_said() {
+    #[track_caller]
+    fn check(text: &str, expected: [(&str, OnExpire); 3]) {
+        let config = config(text);
+        for (name, on_expire) in expected {
+            let queue = config.queues.get(name).expect("a queue");
+            assert_eq!(queue.policy.on_expire, on_expire, "{name}");
+        }
+    }
+    use OnExpire::{Dead, Drop};
+    let queues = |default: &str| {
+        format!(
+            "[queues.default]\n{default}\n[queues.shelf]\nsink = \"off\"\n\
+             [queues.sink]\nsink = {{ type = \"file\", path = \"/out\" }}\n"
+        )
+    };
+    let all = |default, shelf, sink| [("default", default), ("shelf", shelf), ("sink", sink)];
+    check(&queues(""), all(Dead, Drop, Dead));
+    check(&queues("sink = \"off\""), all(Drop, Drop, Dead));
+    check(&queues("on_expire = \"dead\""), all(Dead, Dead, Dead));
+    check(&queues("on_expire = \"drop\""), all(Drop, Drop, Drop));
+}
+
+#[test]
+fn the_cleaner_is_set_for_all_queues() {
+    for (text, expected) in [
+        ("", Some(Duration::from_secs(60))),
+        (
+            "cleanup_interval = \"10ms\"",
+            Some(Duration::from_millis(10)),
+        ),
+        ("cleanup_interval = \"off\"", None),
+    ] {
+        let config = config(&format!("[engine]\n{text}\n[queues.a]\n"));
+        assert_eq!(config.cleanup_interval, expected);
+        for queue in config.queues.values().chain([&config.template]) {
+            assert_eq!(queue.policy.expiry.cleanup_interval, expected);
+        }
     }
 }
 
@@ -512,7 +560,7 @@ fn unknown_keys_name_the_nearest() {
     b.toml:17:9: unknown key `pth` in [spool]: did you mean `path`?
     b.toml:20:9: unknown key `user` in [[listen]]: expected one of `path`, `mode`
     b.toml:21:11: unknown table `listne` at the top of the file: did you mean `listen`?
-    b.toml:23:9: unknown key `threads` in [engine]: expected one of `ingest_threads`, `shutdown_timeout`
+    b.toml:23:9: unknown key `threads` in [engine]: expected one of `ingest_threads`, `shutdown_timeout`, `cleanup_interval`
     "#);
 }
 
@@ -633,6 +681,7 @@ fn values_out_of_range() {
         connections = 0
         [engine]
         ingest_threads = 65
+        cleanup_interval = "9ms"
         [queues.a]
         max_items = 0
         max_bytes = "0B"
@@ -651,14 +700,15 @@ fn values_out_of_range() {
     b.toml:5:26: limits.item_bytes_max: 2MiB is out of range: 1B to 1MiB (submission_bytes_max)
     b.toml:7:23: limits.connections: 0 is out of range: 1 to 65536
     b.toml:9:26: engine.ingest_threads: 65 is out of range: 1 to 64
-    b.toml:11:21: queues.a.max_items: 0 is out of range: 1 to 4294967295; or "off"
-    b.toml:12:21: queues.a.max_bytes: 0B is out of range: 1B to 1GiB; or "off"
-    b.toml:13:19: queues.a.max_age: 0s is out of range: 1ms to 100years; or "off"
-    b.toml:14:20: queues.a.lifespan: 1us is out of range: 1ms to 100years; or "off"
-    b.toml:16:21: queues.b.max_items: 4294967296 is out of range: 1 to 4294967295; or "off"
-    b.toml:17:21: queues.b.max_bytes: 1025MiB is out of range: 1B to 1GiB; or "off"
-    b.toml:19:21: queues.c.max_items: -1 is out of range: 1 to 4294967295; or "off"
-    b.toml:21:21: queues.d.max_items: 0xffffffffffffffffffffffffffffffff is out of range: 1 to 4294967295; or "off"
+    b.toml:10:28: engine.cleanup_interval: 9ms is out of range: 10ms to 100years; or "off"
+    b.toml:12:21: queues.a.max_items: 0 is out of range: 1 to 4294967295; or "off"
+    b.toml:13:21: queues.a.max_bytes: 0B is out of range: 1B to 1GiB; or "off"
+    b.toml:14:19: queues.a.max_age: 0s is out of range: 1ms to 100years; or "off"
+    b.toml:15:20: queues.a.lifespan: 1us is out of range: 1ms to 100years; or "off"
+    b.toml:17:21: queues.b.max_items: 4294967296 is out of range: 1 to 4294967295; or "off"
+    b.toml:18:21: queues.b.max_bytes: 1025MiB is out of range: 1B to 1GiB; or "off"
+    b.toml:20:21: queues.c.max_items: -1 is out of range: 1 to 4294967295; or "off"
+    b.toml:22:21: queues.d.max_items: 0xffffffffffffffffffffffffffffffff is out of range: 1 to 4294967295; or "off"
     "#);
     assert_snapshot!(errors("limits.submission_bytes_max = '17MiB'"), @"b.toml:1:31: limits.submission_bytes_max: 17MiB is out of range: 1B to 16MiB");
 }

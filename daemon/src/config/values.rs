@@ -82,17 +82,25 @@ pub(super) fn size(range: RangeInclusive<u64>) -> impl Fn(&Value<'_>) -> Result<
 
 /// Reads a time that is longer than nothing.
 pub(super) fn time(value: &Value<'_>) -> Result<Duration, Problem> {
+    time_of_at_least(Duration::from_millis(1))(value)
+}
+
+/// Reads a time from `min`.
+pub(super) fn time_of_at_least(min: Duration) -> impl Fn(&Value<'_>) -> Result<Duration, Problem> {
+    move |value| read_time(value, min)
+}
+
+fn read_time(value: &Value<'_>, min: Duration) -> Result<Duration, Problem> {
     if let DeValue::Integer(number) = value {
         return Err(bare_number(number, "a time", "s"));
     }
     let text = string("a time such as \"5s\"")(value)?;
     let time = units::parse_time(&text).map_err(|e| Problem::Time(excerpt(&text), e))?;
-    if time < Duration::from_millis(1) {
-        let (min, max) = ("1ms".to_owned(), "100years".to_owned());
+    if time < min {
         return Err(Problem::OutOfRange {
             found: units::render_time(time),
-            min,
-            max,
+            min: units::render_time(min),
+            max: "100years".to_owned(),
         });
     }
     Ok(time)

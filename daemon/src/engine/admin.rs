@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use batchd_core::queue::OpenView;
 use batchd_core::spool::ReadyBatch;
-use batchd_core::spool::layout::ReadyName;
+use batchd_core::spool::layout::{Place, ReadyName};
 use batchd_core::spool::sealed::SealedFile;
 use batchd_frame::BatchId;
 use batchd_protocol::{
@@ -15,7 +15,8 @@ use batchd_protocol::{
 };
 use tokio::runtime::Handle;
 
-use super::{Engine, Queue, verify};
+use super::explicit::{self, NewBatch};
+use super::{Engine, Queue, history, verify};
 use crate::ingest::Ticket;
 
 /// Name and version, for people.
@@ -29,7 +30,7 @@ const PAGE_BYTES: u64 = 256 << 10;
 const BATCH_LOOKS: usize = 3;
 
 /// Why a request fails.
-pub(super) type Failed = (ErrorCode, String);
+pub(crate) type Failed = (ErrorCode, String);
 
 /// The number of a request.
 pub(crate) fn request_number(request: &Request<'_>) -> u64 {
@@ -41,7 +42,9 @@ pub(crate) fn request_number(request: &Request<'_>) -> u64 {
         | Request::List { request, .. }
         | Request::Show { request, .. }
         | Request::Read { request, .. }
-        | Request::Verify { request, .. } => *request,
+        | Request::Verify { request, .. }
+        | Request::Get { request, .. } => *request,
+        Request::Create(create) => create.request,
     }
 }
 
@@ -52,6 +55,8 @@ pub(crate) enum Asked {
     Flush { queue: Option<String>, wait: bool },
     /// Only looks.
     Look(Look),
+    /// Makes a batch.
+    Create(Box<NewBatch>),
 }
 
 /// A request that only looks.
@@ -69,13 +74,14 @@ pub(crate) enum Look {
         queue: Option<String>,
         after: Option<ListCursor>,
     },
+    Get(BatchId, u64),
 }
 
 impl Asked {
     /// The request, if it is one for the main runtime.
     pub(crate) fn of(request: &Request<'_>) -> Option<Self> {
         Some(match request {
-            Request::Hello { .. } | Request::Submit(_) => return None,
+            Request::Hello { .. } | Request::Submit(_) | Request::Create(_) => return None,
             Request::Flush { queue, wait, .. } => Self::Flush {
                 queue: queue.map(str::to_owned),
                 wait: *wait,
@@ -97,6 +103,7 @@ impl Asked {
                 queue: queue.map(str::to_owned),
                 after: after.clone(),
             }),
+            Request::Get { batch, cursor, .. } => Self::Look(Look::Get(*batch, *cursor)),
         })
     }
 }
@@ -113,6 +120,15 @@ pub(crate) fn start(engine: &Arc<Engine>, main: &Handle, ticket: Ticket, asked: 
                     report,
                 });
                 engine.mailboxes.reply(ticket, answer(ticket, flushed));
+            });
+        }
+        Asked::Create(new) => {
+            main.spawn_blocking(move || {
+                let request = ticket.request;
+                let made = new.make(&engine);
+                drop(new);
+                let created = made.map(|batch| Response::Created { request, batch });
+                engine.mailboxes.reply(ticket, answer(ticket, created));
             });
         }
         Asked::Look(look) => {
@@ -151,14 +167,20 @@ impl Look {
                     next,
                 })
             }
-            Self::Show(id) => Ok(Response::Batch {
-                request,
-                batch: show(engine, id)?,
-            }),
-            Self::Read(id, cursor) => Ok(Response::Items {
-                request,
-                page: read(engine, id, cursor)?,
-            }),
+            Self::Show(id) => {
+                explicit::expire_at_access(engine, id)?;
+                let batch = show(engine, id)?;
+                Ok(Response::Batch { request, batch })
+            }
+            Self::Read(id, cursor) => {
+                explicit::expire_at_access(engine, id)?;
+                let page = read(engine, id, cursor)?;
+                Ok(Response::Items { request, page })
+            }
+            Self::Get(id, cursor) => {
+                let page = explicit::get(engine, id, cursor)?;
+                Ok(Response::Items { request, page })
+            }
             Self::Verify { queue, after } => Ok(Response::Verified {
                 request,
                 page: verify::page(engine, queue.as_deref(), after.as_ref())?,
@@ -225,10 +247,12 @@ pub(super) fn find(engine: &Engine, name: &str) -> Result<Arc<Queue>, Failed> {
         .queues()
         .into_iter()
         .find(|queue| queue.name.as_str() == name);
-    found.ok_or_else(|| {
-        let name: String = name.chars().take(80).flat_map(char::escape_debug).collect();
-        (ErrorCode::UnknownQueue, format!("no queue '{name}'"))
-    })
+    found.ok_or_else(|| no_queue(name))
+}
+
+pub(super) fn no_queue(name: &str) -> Failed {
+    let name: String = name.chars().take(80).flat_map(char::escape_debug).collect();
+    (ErrorCode::UnknownQueue, format!("no queue '{name}'"))
 }
 
 fn status(engine: &Engine) -> ServerStatus {
@@ -273,6 +297,7 @@ fn queue_status(queue: &Queue) -> QueueStatus {
         beats_skipped: counters.beats_skipped,
         batches_dropped: counters.batches_dropped,
         items_dropped: counters.items_dropped,
+        batches_expired: counters.batches_expired,
     }
 }
 
@@ -360,6 +385,7 @@ fn open_info(engine: &Engine, view: &OpenView) -> BatchInfo {
         expires_at: view.expires_at,
         reason: view.closing,
         path: relative(engine, &view.path),
+        verdict: None,
     }
 }
 
@@ -376,6 +402,7 @@ fn sealed_info(engine: &Engine, queue: &Queue, batch: &ReadyBatch, state: BatchS
         expires_at: Some(batch.name.expires_at).filter(|at| *at != 0),
         reason: None,
         path: relative(engine, &queue.commit.layout().sealed(batch)),
+        verdict: None,
     }
 }
 
@@ -387,21 +414,25 @@ fn relative(engine: &Engine, path: &std::path::Path) -> String {
         .to_string()
 }
 
-fn locate(engine: &Engine, id: BatchId) -> Result<BatchInfo, Failed> {
-    engine
-        .queues()
-        .iter()
-        .find_map(|queue| infos(engine, queue).into_iter().find(|info| info.id == id))
-        .ok_or_else(|| {
-            (
-                ErrorCode::NoSuchBatch,
-                format!("no batch {id} in the spool"),
-            )
-        })
+/// Looks for a batch, without going through all that waits under the queues' locks.
+pub(super) fn locate(engine: &Engine, id: BatchId) -> Result<BatchInfo, Failed> {
+    let found = engine.queues().iter().find_map(|queue| {
+        let views = queue.commit.lock().open_views();
+        if let Some(view) = views.iter().find(|view| view.header.id == id) {
+            return Some(open_info(engine, view));
+        }
+        let batch = queue.commit.find_sealed(id)?;
+        let state = match batch.place {
+            Place::Dead => BatchState::Dead,
+            Place::Ready | Place::Open => BatchState::Ready,
+        };
+        Some(sealed_info(engine, queue, &batch, state))
+    });
+    found.ok_or_else(|| history::gone(engine, id))
 }
 
 /// Opens a batch for reading. It may be renamed, or delivered, between the look for it and the opening.
-fn open_batch(engine: &Engine, id: BatchId) -> Result<SealedFile, Failed> {
+pub(super) fn open_batch(engine: &Engine, id: BatchId) -> Result<SealedFile, Failed> {
     // Where it is open first, then being sealed, then ready.
     for _ in 0..BATCH_LOOKS {
         let info = locate(engine, id)?;
@@ -418,10 +449,7 @@ fn open_batch(engine: &Engine, id: BatchId) -> Result<SealedFile, Failed> {
             }
         }
     }
-    Err((
-        ErrorCode::NoSuchBatch,
-        format!("no file of batch {id} in the spool"),
-    ))
+    Err(history::gone(engine, id))
 }
 
 /// Where a batch that is being sealed will be, or is already.
@@ -446,6 +474,7 @@ fn show(engine: &Engine, id: BatchId) -> Result<BatchInfo, Failed> {
             .as_ref()
             .map(|header| header.key.as_bytes().to_vec());
         info.reason = inspection.seal.as_ref().map(|seal| seal.reason);
+        info.verdict = inspection.verdict.as_ref().map(ToString::to_string);
         if let Some(header) = inspection.header {
             info.created_at = header.created_at;
         }
@@ -453,7 +482,7 @@ fn show(engine: &Engine, id: BatchId) -> Result<BatchInfo, Failed> {
     Ok(info)
 }
 
-fn read(engine: &Engine, id: BatchId, cursor: u64) -> Result<ItemsPage, Failed> {
+pub(super) fn read(engine: &Engine, id: BatchId, cursor: u64) -> Result<ItemsPage, Failed> {
     let (items, next) = open_batch(engine, id)?.page(cursor, PAGE_BYTES);
     let items = items.into_iter().map(serde_bytes::ByteBuf::from).collect();
     Ok(ItemsPage { items, next })

@@ -4,6 +4,8 @@ pub(crate) mod admin;
 mod attempt;
 pub(crate) mod dispatch;
 pub(crate) mod drain;
+pub(crate) mod explicit;
+mod history;
 pub(crate) mod housekeeping;
 mod queue;
 pub(crate) mod recall;
@@ -54,6 +56,10 @@ pub(crate) struct Engine {
     dispatcher: Mutex<Option<dispatch::Spawner>>,
     broken: Box<dyn Fn(String) + Send + Sync>,
     is_broken: AtomicBool,
+    /// Permits for bytes of batches that are being made.
+    creations: Arc<Semaphore>,
+    /// One looks through the ledgers at a time.
+    history: Mutex<()>,
 }
 
 impl Engine {
@@ -82,6 +88,8 @@ impl Engine {
             dispatcher: Mutex::default(),
             broken: Box::new(broken),
             is_broken: AtomicBool::new(false),
+            creations: explicit::budget(),
+            history: Mutex::default(),
             spool,
         };
         let mut all: BTreeMap<QueueName, Option<QueueConfig>> = BTreeMap::new();

@@ -15,4 +15,5 @@ mod requests;
 mod thread;
 
 pub(crate) use mailbox::{Mailboxes, Ticket};
+pub(crate) use requests::{body_code, cannot_create, refusal_code};
 pub(crate) use thread::start;

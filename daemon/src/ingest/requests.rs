@@ -1,11 +1,14 @@
 //! What a message asks, and what is done about it on the ingest thread.
 
+use batchd_core::error::FsError;
 use batchd_core::policy::{Load, Overflow};
 use batchd_core::queue::{Begun, Incoming, Refusal};
 use batchd_core::spool::space::Shortage;
 use batchd_frame::checksum::crc32c;
 use batchd_frame::{BodyError, BodyLimits, BodyView, codec};
-use batchd_protocol::{Ack, ErrorCode, HELLO_MAGIC, PROTOCOL_VERSION, Request, Response, Submit};
+use batchd_protocol::{
+    Ack, Create, ErrorCode, HELLO_MAGIC, PROTOCOL_VERSION, Request, Response, Submit,
+};
 
 use super::connection::Connection;
 use super::mailbox::wire_ack;
@@ -13,6 +16,7 @@ use super::parking;
 use super::thread::Thread;
 use crate::engine::admin::{self, Asked};
 use crate::engine::core_ack;
+use crate::engine::explicit::NewBatch;
 
 /// Whether the connection goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,21 +67,49 @@ pub(super) fn handle(
                 Ended::No
             }
         },
+        Request::Create(create) => make(thread, connection, &create),
         other => ask(thread, connection, &other),
     }
 }
 
 fn ask(thread: &Thread, connection: &Connection, request: &Request<'_>) -> Ended {
     let number = admin::request_number(request);
-    if connection.asks_too_much() {
-        let message = "too many requests at once that are not submissions".to_owned();
-        return close(connection, &refuse(number, ErrorCode::BadMessage, message));
+    if asks_too_much(connection, number) {
+        return Ended::Connection;
     }
     if let Some(asked) = Asked::of(request) {
         let ticket = thread.ticket(connection, number, false);
         thread.ask(connection, ticket, asked);
     }
     Ended::No
+}
+
+/// Hands a batch that is to be made to the main runtime: its syncs are none of the ingest thread's.
+fn make(thread: &Thread, connection: &Connection, create: &Create<'_>) -> Ended {
+    let number = create.request;
+    if asks_too_much(connection, number) {
+        return Ended::Connection;
+    }
+    match NewBatch::take(&thread.engine, create) {
+        Ok(new) => {
+            let ticket = thread.ticket(connection, number, false);
+            thread.ask(connection, ticket, Asked::Create(Box::new(new)));
+        }
+        Err((code, message)) => {
+            connection.put(&refuse(number, code, message));
+        }
+    }
+    Ended::No
+}
+
+/// Closes the connection of one who has more out than he has reason to.
+fn asks_too_much(connection: &Connection, number: u64) -> bool {
+    let is_too_much = connection.asks_too_much();
+    if is_too_much {
+        let message = "too many requests at once that are not submissions".to_owned();
+        connection.fail(&refuse(number, ErrorCode::BadMessage, message));
+    }
+    is_too_much
 }
 
 fn greet(thread: &Thread, connection: &Connection, request: &Request<'_>) -> Ended {
@@ -136,18 +168,8 @@ fn submit_to(
     let number = submit.request;
     let limits = &thread.engine.limits;
     let found = thread.queue(submit.queue).map_err(|error| {
-        let code = if error.is_no_space() {
-            ErrorCode::NoSpace
-        } else if error.is_read_only() {
-            ErrorCode::ReadOnly
-        } else {
-            ErrorCode::Internal
-        };
-        refuse(
-            number,
-            code,
-            format!("the queue cannot be created: {error}"),
-        )
+        let (code, message) = cannot_create(&error);
+        refuse(number, code, message)
     })?;
     let Some(queue) = found else {
         let name: String = submit
@@ -231,7 +253,19 @@ fn submit_to(
     Ok(Ended::No)
 }
 
-fn body_code(error: &BodyError) -> ErrorCode {
+/// Why a queue cannot be created on demand.
+pub(crate) fn cannot_create(error: &FsError) -> (ErrorCode, String) {
+    let code = if error.is_no_space() {
+        ErrorCode::NoSpace
+    } else if error.is_read_only() {
+        ErrorCode::ReadOnly
+    } else {
+        ErrorCode::Internal
+    };
+    (code, format!("the queue cannot be created: {error}"))
+}
+
+pub(crate) fn body_code(error: &BodyError) -> ErrorCode {
     match error {
         BodyError::ItemTooLarge { .. } => ErrorCode::ItemTooLarge,
         BodyError::TooManyItems { .. } => ErrorCode::SubmissionTooLarge,
@@ -239,7 +273,7 @@ fn body_code(error: &BodyError) -> ErrorCode {
     }
 }
 
-fn refusal_code(refusal: &Refusal) -> ErrorCode {
+pub(crate) fn refusal_code(refusal: &Refusal) -> ErrorCode {
     match refusal {
         Refusal::ItemOverMaxBytes { .. } => ErrorCode::ItemTooLarge,
         Refusal::TooManyParts => ErrorCode::SubmissionTooLarge,

@@ -105,6 +105,7 @@ impl Exchange {
                 message,
                 ..
             } => {
+                call.sent = None;
                 self.last_error = Some(refused(ErrorCode::Stopping, message, None));
                 self.is_done_with = true;
             }

@@ -1,5 +1,6 @@
-//! Requests other than submissions: one at a time, each harmless to repeat.
+//! Requests other than submissions: one at a time, each harmless to repeat unless it says otherwise.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use batchd_frame::{BatchId, QueueName};
@@ -8,6 +9,7 @@ use batchd_protocol::{
 };
 
 use crate::error::{Error, ProtocolError};
+use crate::explicit::NewBatch;
 
 /// Batches asked for at once.
 const LIST_PAGE: u32 = 500;
@@ -34,6 +36,11 @@ pub(crate) enum Ask {
         queue: Option<QueueName>,
         after: Option<ListCursor>,
     },
+    Get {
+        batch: BatchId,
+        cursor: u64,
+    },
+    Create(Arc<NewBatch>),
 }
 
 impl Ask {
@@ -44,6 +51,11 @@ impl Ask {
             after,
             limit: LIST_PAGE,
         }
+    }
+
+    /// Whether it may be asked again though it was perhaps done already.
+    pub(super) fn is_harmless_to_repeat(&self) -> bool {
+        !matches!(self, Self::Create(_))
     }
 
     pub(crate) fn request(&self, request: u64) -> Request<'_> {
@@ -78,6 +90,12 @@ impl Ask {
                 queue: queue.as_ref().map(QueueName::as_str),
                 after: after.clone(),
             },
+            Self::Get { batch, cursor } => Request::Get {
+                request,
+                batch: *batch,
+                cursor: *cursor,
+            },
+            Self::Create(batch) => batch.request(request),
         }
     }
 
@@ -93,7 +111,11 @@ impl Ask {
                 Ok(Answer::List(batches, next))
             }
             (Self::Show(_), Response::Batch { batch, .. }) => Ok(Answer::Show(batch)),
-            (Self::Read { cursor, .. }, Response::Items { page, .. }) => {
+            (Self::Create(_), Response::Created { batch, .. }) => Ok(Answer::Create(batch)),
+            (
+                Self::Read { cursor, .. } | Self::Get { cursor, .. },
+                Response::Items { page, .. },
+            ) => {
                 if page.next.is_some_and(|next| next == *cursor) {
                     return Err(ProtocolError::CursorStuck);
                 }
@@ -121,6 +143,7 @@ pub(crate) enum Answer {
     Show(BatchInfo),
     Read(ItemsPage),
     Verify(VerifiedPage),
+    Create(BatchId),
 }
 
 /// A request on its way.
@@ -130,6 +153,8 @@ pub(crate) struct Call {
     pub(crate) deadline: Instant,
     /// The number it was sent under on this connection.
     pub(crate) sent: Option<u64>,
+    /// Where in what was sent on this connection it ends, in bytes.
+    pub(crate) ends_at: u64,
     pub(crate) answer: Option<Result<Answer, Error>>,
 }
 
@@ -144,6 +169,7 @@ pub(crate) fn request_number(response: &Response) -> Option<u64> {
         | Response::Batches { request, .. }
         | Response::Batch { request, .. }
         | Response::Items { request, .. }
-        | Response::Verified { request, .. } => Some(*request),
+        | Response::Verified { request, .. }
+        | Response::Created { request, .. } => Some(*request),
     }
 }

@@ -76,6 +76,8 @@ pub(crate) struct Exchange {
     output: Vec<u8>,
     /// How much of `output` was sent.
     output_sent: usize,
+    /// Bytes sent on this connection.
+    sent_bytes: u64,
     next_request: u64,
     window: Window,
     call: Option<Call>,
@@ -105,6 +107,7 @@ impl Exchange {
             inbox: Inbox::default(),
             output: Vec::new(),
             output_sent: 0,
+            sent_bytes: 0,
             next_request: 1,
             window: Window::new(options.window),
             call: None,
@@ -163,6 +166,7 @@ impl Exchange {
             ask,
             deadline,
             sent: None,
+            ends_at: 0,
             answer: None,
         });
     }
@@ -296,6 +300,7 @@ impl Exchange {
     /// That much of it was.
     pub(crate) fn sent(&mut self, bytes: usize) {
         self.output_sent += bytes;
+        self.sent_bytes += bytes as u64;
         if self.outgoing().is_empty() {
             self.output.clear();
             self.output.shrink_to(4 * OUTPUT_BYTES_ENOUGH);
@@ -372,7 +377,13 @@ impl Exchange {
         self.is_done_with = false;
         self.hold_until = None;
         self.window.connection_lost();
+        let sent_bytes = std::mem::take(&mut self.sent_bytes);
         if let Some(call) = &mut self.call {
+            // What the daemon never had all of it has not done.
+            let is_done_perhaps = call.sent.is_some() && call.ends_at <= sent_bytes;
+            if is_done_perhaps && call.answer.is_none() && !call.ask.is_harmless_to_repeat() {
+                call.answer = Some(Err(Error::OutcomeUnknown));
+            }
             call.sent = None;
         }
     }
@@ -415,6 +426,7 @@ impl Exchange {
         {
             encode_message_into(&call.ask.request(request), &mut self.output);
             call.sent = Some(request);
+            call.ends_at = self.sent_bytes + (self.output.len() - self.output_sent) as u64;
             self.next_request += 1;
         }
     }

@@ -1,5 +1,6 @@
 //! Both clients against a daemon that follows a script.
 
+mod creating;
 mod deadlines;
 mod refusals;
 mod requests;

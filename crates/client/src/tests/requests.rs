@@ -22,6 +22,7 @@ fn info(seq: u64) -> BatchInfo {
         expires_at: None,
         reason: None,
         path: String::new(),
+        verdict: None,
     }
 }
 

@@ -18,17 +18,15 @@ use super::delivery::FinishError;
 use super::due::close_lane;
 use super::state::Queue;
 use crate::error::{At, FsError};
-use crate::policy::{Deadline, ExpiryRules};
+use crate::policy::Deadline;
 use crate::spool::layout::ReadyBatch;
 use crate::spool::ledger::Outcome;
 use crate::spool::sealed::SealedFile;
 
 /// So many expire together. Each costs two syncs at most, and housekeeping has more to do.
-const GROUP_BATCHES: usize = 64;
-/// The cleaner passes over so many at a time, and gives the lock back in between.
-const LOOK_BATCHES: usize = 4096;
+pub(super) const GROUP_BATCHES: usize = 64;
 /// What the ledger says of a batch that was dropped for its age.
-const WHY_DROPPED: &str = "lifespan";
+pub const WHY_DROPPED: &str = "lifespan";
 
 /// A batch that waits, and until when it may.
 #[derive(Debug, Clone, Copy)]
@@ -45,68 +43,21 @@ pub(super) struct Tried {
     error: String,
 }
 
-/// Where the cleaner's round is.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Cleaner {
-    interval: Option<Duration>,
-    /// When the next round begins, by the boot-time clock.
-    next_at: Duration,
-    /// The last batch this round has passed.
-    passed: Option<(u64, BatchId)>,
-}
-
-impl Cleaner {
-    /// The first round is one interval after the start.
-    pub(super) fn starting(rules: ExpiryRules, boot: Duration) -> Self {
-        let interval = rules.cleanup_interval.filter(|_| !rules.is_parked);
-        Self {
-            interval,
-            next_at: boot.saturating_add(interval.unwrap_or_default()),
-            passed: None,
-        }
-    }
-
-    fn is_due(&self, boot: Duration) -> bool {
-        self.interval.is_some() && boot >= self.next_at
-    }
-
-    fn end_round(&mut self, boot: Duration) {
-        self.passed = None;
-        self.next_at = boot.saturating_add(self.interval.unwrap_or_default());
-    }
-
-    /// How long until it is due; at once while a round is under way.
-    fn next_due(&self, boot: Duration) -> Option<Duration> {
-        self.interval.map(|_| self.next_at.saturating_sub(boot))
-    }
-}
-
-/// What a look of the cleaner came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Cleaned {
-    /// Batches that expired.
-    pub expired: u64,
-    /// Whether any was claimed: the dispatcher may have found it taken, and is to be woken.
-    pub claimed: bool,
-    /// When to call again at the latest; at once where there is more to do.
-    pub next_due: Option<Duration>,
-}
-
 /// What has expired together.
 #[derive(Debug, Default)]
 struct Group {
     buried: Vec<(ReadyBatch, Vec<ProducerRecord>)>,
     dropped: Vec<(ReadyBatch, Vec<ProducerRecord>)>,
-    /// Why the rest was not tried.
+    /// Why one could not be ended now, or the rest was not tried.
     left: Option<FsError>,
     /// One was written by a newer program, and is not for this one to end.
     newer: Option<FsError>,
 }
 
 /// How the end of some batches went.
-struct Ended {
-    expired: u64,
-    left: Option<FsError>,
+pub(super) struct Ended {
+    pub expired: u64,
+    pub left: Option<FsError>,
     newer: Option<FsError>,
 }
 
@@ -161,6 +112,7 @@ impl<T: Clone> Commit<T> {
                 queue.close_over();
             }
         }
+        // One whose seal is under way is ready behind it.
         if is_over {
             self.seal_closed()?;
         }
@@ -189,66 +141,37 @@ impl<T: Clone> Commit<T> {
         Ok(true)
     }
 
-    /// The cleaner: once an interval it goes through the batches that wait, in order, and expires those whose
-    /// lifespan is over, a group at a time. Batches that somebody has in hand are left to him.
-    ///
-    /// # Errors
-    /// [`Broken`] after a failed sync.
-    pub fn clean(&self) -> Result<Cleaned, Broken> {
-        let mut cleaned = Cleaned::default();
-        self.demand_sound()?;
-        let claims = loop {
-            let mut queue = self.lock();
-            let (claims, goes_on) = queue.claim_expired();
-            if !claims.is_empty() || !goes_on {
-                break claims;
-            }
-        };
-        if !claims.is_empty() {
-            cleaned.claimed = true;
-            let batches: Vec<_> = claims.iter().map(|claim| *claim.batch()).collect();
-            match self.expire_all(&batches) {
-                Ok(ended) => {
-                    cleaned.expired = ended.expired;
-                    ended.left.iter().for_each(|error| self.put_off(error));
-                }
-                Err(FinishError::Retry(error)) => self.put_off(&error),
-                Err(FinishError::Broken(error)) => return Err(self.fail(&error)),
-            }
-        }
-        let queue = self.lock();
-        cleaned.next_due = queue.cleaner.next_due(queue.env.clock.boot());
-        Ok(cleaned)
-    }
-
-    /// The round ends where something cannot be done now; the next one tries again.
-    fn put_off(&self, error: &FsError) {
-        tracing::warn!(%error, "expired batches cannot be set aside or dropped now; tried again");
-        let mut queue = self.lock();
-        let boot = queue.env.clock.boot();
-        queue.cleaner.end_round(boot);
-    }
-
     /// Expires batches that are claimed. Says how many, and why not the others.
-    fn expire_all(&self, batches: &[ReadyBatch]) -> Result<Ended, FinishError> {
+    pub(super) fn expire_all(&self, batches: &[ReadyBatch]) -> Result<Ended, FinishError> {
         let mut group = Group::default();
         let mut gone = 0;
         for batch in batches {
-            match self.prepare(batch, &mut group) {
-                Ok(()) => {}
-                Err(FinishError::Retry(error)) if error.is_no_file() => {
-                    self.give_up(batch, &error.to_string())?;
-                    gone += 1;
+            let prepared = match self.prepare(batch, &mut group) {
+                // Not there to be opened. What cannot be renamed is another matter, and stays.
+                Err(FinishError::Retry(error))
+                    if error.is_no_file() && error.operation == "open" =>
+                {
+                    let given_up = self.give_up(batch, &error.to_string());
+                    given_up.map(|()| gone += 1)
                 }
+                prepared => prepared,
+            };
+            match prepared {
+                Ok(()) => {}
+                // One that cannot be ended now holds up the others only where they would fare no better.
                 Err(FinishError::Retry(error)) => {
+                    let is_full = error.is_no_space();
                     group.left = Some(error);
-                    break;
+                    if is_full {
+                        break;
+                    }
                 }
                 Err(broken) => return Err(broken),
             }
         }
-        self.end_dropped(&group)?;
+        // First those that were renamed already: whatever becomes of the others, they wait no more.
         self.end_buried(&group)?;
+        self.end_dropped(&group)?;
         Ok(Ended {
             expired: gone + (group.dropped.len() + group.buried.len()) as u64,
             left: group.left,
@@ -457,10 +380,13 @@ impl<T: Clone> Queue<T> {
     fn is_open_over(&mut self, id: BatchId) -> bool {
         let open = self.lanes.iter().filter_map(|lane| lane.batch.as_ref());
         let closing = self.closing.iter().map(|closing| &closing.batch);
+        let sealing = self.seals_under_way.iter().map(|(_, view)| view);
         let found = open
             .chain(closing)
-            .find(|batch| batch.id() == id)
-            .map(|batch| batch.deadline);
+            .map(|batch| (batch.id(), batch.deadline))
+            .chain(sealing.map(|view| (view.header.id, view.deadline)))
+            .find(|(found, _)| *found == id)
+            .map(|(_, deadline)| deadline);
         found.is_some_and(|deadline| self.is_over(deadline))
     }
 
@@ -474,35 +400,6 @@ impl<T: Clone> Queue<T> {
                 is_past.then(|| self.claims.take(&perishable.batch))?
             })
             .collect()
-    }
-
-    /// The next group of the cleaner's round, from the next so many batches. Says whether there is more to look at.
-    fn claim_expired(&mut self) -> (Vec<Claim>, bool) {
-        let boot = self.env.clock.boot();
-        if !self.cleaner.is_due(boot) {
-            return (Vec::new(), false);
-        }
-        if !self.gate.is_open(self.env.clock.wall_micros(), boot) {
-            self.cleaner.end_round(boot);
-            return (Vec::new(), false);
-        }
-        let (mut claims, mut looked, mut passed) = (Vec::new(), 0, None);
-        for perishable in self.ready_from(self.cleaner.passed).take(LOOK_BATCHES) {
-            looked += 1;
-            passed = Some(perishable.batch.name.key());
-            if perishable.deadline.is_past(boot) {
-                claims.extend(self.claims.take(&perishable.batch));
-            }
-            if claims.len() == GROUP_BATCHES {
-                break;
-            }
-        }
-        if claims.len() < GROUP_BATCHES && looked < LOOK_BATCHES {
-            self.cleaner.end_round(boot);
-            return (claims, false);
-        }
-        self.cleaner.passed = passed;
-        (claims, true)
     }
 
     /// Batches that wait, those behind this one, in order of seq.

@@ -10,6 +10,7 @@ mod awaited;
 mod beats;
 mod begin;
 pub mod claim;
+pub mod cleaner;
 pub mod commit;
 mod complete;
 pub mod create;

@@ -9,7 +9,7 @@ use super::commit::Commit;
 use super::state::Queue;
 use crate::spool::kept::KeptSubmissions;
 use crate::spool::layout::ReadyBatch;
-use crate::spool::recovery::Recollection;
+use crate::spool::recovery::{Recollection, created_micros};
 use crate::spool::sealed::SealedFile;
 
 /// After so many seals that are too old, none before them is read: a file may have been made long before its batch
@@ -84,7 +84,10 @@ impl<T: Clone> Commit<T> {
         for (batch, seal) in seals {
             recall.read_from = Some(batch.name.key());
             match seal {
-                Some(seal) if seal.sealed_at >= recall.oldest => {
+                // Ids ascend also where the wall clock is set back, which the time of a seal does not.
+                Some(seal)
+                    if seal.sealed_at.max(created_micros(batch.name.id)) >= recall.oldest =>
+                {
                     if queue.dead.contains_key(&batch.name.key()) {
                         queue.ended_badly.enter(&seal.producers);
                     }

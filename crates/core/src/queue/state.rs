@@ -12,7 +12,8 @@ use batchd_frame::{BatchId, FileHeader, QueueName, SealReason, SubmissionId};
 use super::awaited::Awaited;
 use super::beats::Beats;
 use super::claim::Claims;
-use super::expiry::{Cleaner, Perishable, Tried};
+use super::cleaner::Cleaner;
+use super::expiry::{Perishable, Tried};
 use super::incoming::Answer;
 use super::keep::Spare;
 use super::lanes::Lanes;
@@ -92,6 +93,8 @@ pub struct OpenView {
     pub fill: Fill,
     /// When it expires, unix time in microseconds.
     pub expires_at: Option<u64>,
+    /// The same in this process.
+    pub deadline: Deadline,
     /// Its file.
     pub path: PathBuf,
     /// How far the file is known synced; 0 where nothing of it is.
@@ -428,6 +431,7 @@ pub(super) fn view(batch: &OpenBatch, closing: Option<SealReason>) -> OpenView {
             bytes: batch.tail.bytes,
         },
         expires_at: batch.expires_at(),
+        deadline: batch.deadline,
         path: batch.path.clone(),
         synced_to: batch.synced_to,
         closing,

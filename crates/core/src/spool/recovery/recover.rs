@@ -152,6 +152,7 @@ impl Work<'_> {
                 let LedgerLine {
                     at, outcome, seq, ..
                 } = line;
+                let at = at.max(created_micros(line.id));
                 self.ledger_kept.push((at, outcome, seq, line.producers));
             }
         })
