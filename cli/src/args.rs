@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{cat, create, flush, get, ls, show, status, submit, verify};
+use crate::commands::{cat, create, flush, get, history, ls, show, status, submit, verify};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -80,15 +80,19 @@ pub(crate) enum Command {
     Verify(verify::VerifyArgs),
     Create(create::CreateArgs),
     Get(get::GetArgs),
+    History(history::HistoryArgs),
 }
 
 impl Command {
     /// The spool that is read instead of asking a daemon.
     pub(crate) fn spool(&self) -> Option<&Path> {
         let place = match self {
-            Self::Submit(_) | Self::Flush(_) | Self::Status(_) | Self::Create(_) | Self::Get(_) => {
-                return None;
-            }
+            Self::Submit(_)
+            | Self::Flush(_)
+            | Self::Status(_)
+            | Self::Create(_)
+            | Self::Get(_)
+            | Self::History(_) => return None,
             Self::Ls(args) => &args.place,
             Self::Show(args) => &args.place,
             Self::Cat(args) => &args.place,

@@ -16,7 +16,7 @@ use batchd_protocol::exit;
 
 use crate::config::{Config, Found};
 use crate::engine::drain::{self, Flushed};
-use crate::engine::{Engine, dispatch, housekeeping, recall};
+use crate::engine::{Engine, dispatch, housekeeping, index, recall};
 use crate::signals::Told;
 use crate::systemd::Manager;
 use crate::{ingest, listen, signals};
@@ -143,6 +143,10 @@ pub(crate) fn run(
         .context("start the runtime")?;
     let house = housekeeping::start(Arc::clone(&engine)).context("start a thread")?;
     let recall = recall::start(Arc::clone(&engine)).context("start a thread")?;
+    let index = index::start(&engine).unwrap_or_else(|error| {
+        tracing::warn!(%error, "no thread for the index; the ledgers are asked instead");
+        None
+    });
     let dispatchers = dispatch::start_all(&engine, runtime.handle());
     let ingest =
         ingest::start(&engine, runtime.handle(), &config, &sockets).context("start ingest")?;
@@ -177,6 +181,9 @@ pub(crate) fn run(
     let left = config.shutdown_timeout.saturating_sub(stopping.elapsed());
     dispatchers.stop(&runtime, left.max(STOP_AT_LEAST));
     let closed = engine.close();
+    if let Some(index) = index.filter(|_| closed.is_ok()) {
+        index.stop(&engine);
+    }
     drop(sockets);
     runtime.shutdown_timeout(Duration::from_secs(1));
     closed.context("close the spool").map_err(Failure::from)?;

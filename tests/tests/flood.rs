@@ -10,8 +10,9 @@ use batchd_tests::{Body, Exit, Site, Wire};
 const CLIENTS: usize = 200;
 /// The longest submission, less what is around the items.
 const SUBMISSION_BYTES: usize = (16 << 20) - 64;
-/// What is in flight of long messages, the buffers of short ones, and what a daemon needs anyway.
-const MEMORY_KIB_MAX: u64 = 160 << 10;
+/// Long messages on their way (48 MiB), their copies in groups (as much), the beginnings of others (256 KiB each), and
+/// what a daemon needs anyway; of more than 3 GiB that are sent.
+const MEMORY_KIB_MAX: u64 = 256 << 10;
 /// A decent client is served within that, whatever others do.
 const SERVED_WITHIN: Duration = Duration::from_secs(20);
 

@@ -4,6 +4,7 @@ pub(crate) mod cat;
 pub(crate) mod create;
 pub(crate) mod flush;
 pub(crate) mod get;
+pub(crate) mod history;
 pub(crate) mod ls;
 pub(crate) mod show;
 pub(crate) mod status;
@@ -77,5 +78,6 @@ pub(crate) fn run(command: Command, context: &mut Context<'_>) -> anyhow::Result
         Command::Verify(args) => verify::run(&args, context),
         Command::Create(args) => create::run(&args, context),
         Command::Get(args) => get::run(&args, context),
+        Command::History(args) => history::run(&args, context),
     }
 }

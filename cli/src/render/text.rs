@@ -174,7 +174,7 @@ pub(super) fn size(bytes: u64) -> String {
 }
 
 /// A time in microseconds since 1970; the bare number where no calendar has it.
-fn time(unix_micros: u64) -> String {
+pub(super) fn time(unix_micros: u64) -> String {
     /// The end of the year 9999.
     const CALENDAR_END_SECS: u64 = 253_402_300_800;
     match SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(unix_micros)) {

@@ -2,6 +2,7 @@
 
 mod explicit;
 mod failing;
+mod history;
 mod offline;
 mod showing;
 mod submitting;

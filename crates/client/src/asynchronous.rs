@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use batchd_frame::{BatchId, QueueName};
 use batchd_protocol::{
-    BatchInfo, FlushReport, ItemsPage, Limits, ListCursor, ServerStatus, VerifiedPage,
+    BatchInfo, FlushReport, HistoryCursor, HistoryEntry, ItemsPage, Limits, ListCursor,
+    ServerStatus, VerifiedPage,
 };
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -20,6 +21,7 @@ use crate::error::Error;
 use crate::exchange::ask::{Answer, Ask};
 use crate::exchange::{Goal, Step, closed};
 use crate::explicit::NewBatch;
+use crate::history::HistoryQuery;
 use crate::items::ItemBuffer;
 use crate::options::Options;
 use crate::paging::NextPage;
@@ -211,6 +213,27 @@ impl Client {
         batch.check(&self.limits().await?)?;
         match self.ask(Ask::Create(Arc::new(batch)), None).await? {
             Answer::Create(id) => Ok(id),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// What became of batches, newest first, read page by page. It ends after an error.
+    pub fn history(&mut self, query: &HistoryQuery) -> History<'_> {
+        History {
+            client: self,
+            query: query.clone(),
+            page: Vec::new().into_iter(),
+            next: NextPage::At(None),
+        }
+    }
+
+    async fn history_page(
+        &mut self,
+        query: HistoryQuery,
+        after: Option<HistoryCursor>,
+    ) -> Result<(Vec<HistoryEntry>, Option<HistoryCursor>), Error> {
+        match self.ask(Ask::History { query, after }, None).await? {
+            Answer::History(entries, next) => Ok((entries, next)),
             _ => Err(unexpected()),
         }
     }
@@ -462,6 +485,35 @@ impl BatchItems<'_> {
                 .await?;
             self.page = page.items.into_iter();
             self.next.set(page.next);
+        }
+    }
+}
+
+/// What became of batches, newest first.
+#[derive(Debug)]
+pub struct History<'c> {
+    client: &'c mut Client,
+    query: HistoryQuery,
+    page: std::vec::IntoIter<HistoryEntry>,
+    next: NextPage<Option<HistoryCursor>>,
+}
+
+impl History<'_> {
+    /// The next entry; nothing at the end.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn next(&mut self) -> Result<Option<HistoryEntry>, Error> {
+        loop {
+            if let Some(entry) = self.page.next() {
+                return Ok(Some(entry));
+            }
+            let Some(after) = self.next.take() else {
+                return Ok(None);
+            };
+            let (entries, next) = self.client.history_page(self.query.clone(), after).await?;
+            self.page = entries.into_iter();
+            self.next.set(next.map(Some));
         }
     }
 }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use batchd_frame::{BatchId, QueueName};
 use batchd_protocol::{
-    BatchInfo, FlushReport, ItemsPage, Limits, ListCursor, ServerStatus, VerifiedPage,
+    BatchInfo, FlushReport, HistoryCursor, HistoryEntry, ItemsPage, Limits, ListCursor,
+    ServerStatus, VerifiedPage,
 };
 
 use crate::client_state::{ClientState, RECEIVE_BYTES, RECEIVES_MAX, unexpected};
@@ -16,6 +17,7 @@ use crate::error::Error;
 use crate::exchange::ask::{Answer, Ask};
 use crate::exchange::{Goal, Step, closed};
 use crate::explicit::NewBatch;
+use crate::history::HistoryQuery;
 use crate::items::ItemBuffer;
 use crate::options::Options;
 use crate::paging::NextPage;
@@ -208,6 +210,27 @@ impl Client {
         batch.check(&self.limits()?)?;
         match self.ask(Ask::Create(Arc::new(batch)), None)? {
             Answer::Create(id) => Ok(id),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// What became of batches, newest first, read page by page. It ends after an error.
+    pub fn history(&mut self, query: &HistoryQuery) -> History<'_> {
+        History {
+            client: self,
+            query: query.clone(),
+            page: Vec::new().into_iter(),
+            next: NextPage::At(None),
+        }
+    }
+
+    fn history_page(
+        &mut self,
+        query: HistoryQuery,
+        after: Option<HistoryCursor>,
+    ) -> Result<(Vec<HistoryEntry>, Option<HistoryCursor>), Error> {
+        match self.ask(Ask::History { query, after }, None)? {
+            Answer::History(entries, next) => Ok((entries, next)),
             _ => Err(unexpected()),
         }
     }
@@ -441,6 +464,35 @@ impl Iterator for BatchItems<'_> {
                 Ok(page) => {
                     self.page = page.items.into_iter();
                     self.next.set(page.next);
+                }
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
+
+/// What became of batches, newest first.
+#[derive(Debug)]
+pub struct History<'c> {
+    client: &'c mut Client,
+    query: HistoryQuery,
+    page: std::vec::IntoIter<HistoryEntry>,
+    next: NextPage<Option<HistoryCursor>>,
+}
+
+impl Iterator for History<'_> {
+    type Item = Result<HistoryEntry, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(entry) = self.page.next() {
+                return Some(Ok(entry));
+            }
+            let after = self.next.take()?;
+            match self.client.history_page(self.query.clone(), after) {
+                Ok((entries, next)) => {
+                    self.page = entries.into_iter();
+                    self.next.set(next.map(Some));
                 }
                 Err(error) => return Some(Err(error)),
             }

@@ -31,6 +31,7 @@ mod exchange;
 pub mod explicit;
 #[cfg(any(test, feature = "fake-daemon"))]
 pub mod fake;
+pub mod history;
 pub mod ids;
 pub mod items;
 pub mod options;
@@ -42,12 +43,14 @@ mod tests;
 
 pub use batchd_frame::{BatchId, Key, NameError, ProducerId, QueueName, SubmissionId};
 pub use batchd_protocol::{
-    Ack, BatchInfo, BatchState, ErrorCode, Finding, FindingKind, FlushReport, ItemsPage, Limits,
-    ListCursor, QueueStatus, ServerStatus, SpaceStatus, Tally, VerifiedPage,
+    Ack, BatchInfo, BatchState, ErrorCode, Finding, FindingKind, FlushReport, HistoryCursor,
+    HistoryEntry, ItemsPage, Limits, ListCursor, QueueStatus, ServerStatus, SpaceStatus, Tally,
+    VerifiedPage,
 };
 
 pub use error::{Error, ProtocolError};
 pub use explicit::NewBatch;
+pub use history::HistoryQuery;
 pub use ids::Identity;
 pub use items::{ItemBuffer, ItemError, PackLimits, Packer};
 pub use options::{Options, RetryDelays, WindowBounds, default_socket_path};

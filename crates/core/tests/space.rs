@@ -135,13 +135,13 @@ fn what_is_low_refuses_and_delivers_and_resumes() {
     assert_snapshot!(world.out, @r"
     0 Kept(Synced)
     1 Kept(Synced)
-    2 Kept(Synced)
+    2 refused: the file system of the spool is full: 5116 bytes are free, and 5600 must be (see `min_free`): make room, or wait for deliveries
     delivered 1: 0.0 0.1 0.2 0.3
     delivered 2: 1.0 1.1 1.2 1.3
     3 Kept(Synced)
     4 Kept(Synced)
     5 Kept(Synced)
-    used 1630, free 6264, shortage: none
+    used 30, free 9072, shortage: none
     ");
 }
 
@@ -205,6 +205,44 @@ fn the_ballast_makes_room_for_a_seal_and_a_record() {
     used 0, free 18446744073709551615, shortage: none
     3 Kept(Synced)
     open 2: 3.0
+    ");
+}
+
+#[test]
+fn the_ballast_makes_room_for_a_recovery() {
+    let with = |ballast_bytes| {
+        let mut world = World::new(small());
+        world.ballast_bytes = ballast_bytes;
+        world.disk.set_capacity(Some(1 << 20));
+        world.start().unwrap();
+        world
+            .run("tend; submit a 3 300; lead; submit b 3 900; lead")
+            .unwrap();
+        let env = world.disk.env(&world.clock, 1);
+        let room = (1 << 20) - world.disk.bytes_used();
+        let filler = env.fs.create_new("/filler".as_ref()).unwrap();
+        filler.set_len(room).unwrap();
+        world
+            .run("reopen; list; space; close; keep; deliver all")
+            .unwrap();
+        world.out
+    };
+    assert_snapshot!(with(6000), @r"
+    0 Kept(Synced)
+    1 Kept(Synced)
+    open 1: 0.0 0.1 0.2
+    open 2: 1.0 1.1 1.2
+    used 3600, free 6000, shortage: the file system of the spool was full: 6000 bytes are free, and 12000 must be before anything new is taken: make room, or wait for deliveries
+    delivered 1: 0.0 0.1 0.2
+    delivered 2: 1.0 1.1 1.2
+    ");
+    // Too small for the larger one, which stays where it is until there is room.
+    assert_snapshot!(with(2000), @r"
+    0 Kept(Synced)
+    1 Kept(Synced)
+    open 1: 0.0 0.1 0.2
+    used 900, free 2000, shortage: the file system of the spool was full: 2000 bytes are free, and 4000 must be before anything new is taken: make room, or wait for deliveries
+    delivered 1: 0.0 0.1 0.2
     ");
 }
 

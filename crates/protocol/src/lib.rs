@@ -16,8 +16,8 @@ pub mod wire;
 pub use error::ErrorCode;
 pub use message::{Ack, Create, HELLO_MAGIC, Limits, PROTOCOL_VERSION, Request, Response, Submit};
 pub use report::{
-    BatchInfo, BatchState, Finding, FindingKind, FlushReport, ItemsPage, ListCursor, QueueStatus,
-    ServerStatus, SpaceStatus, Tally, VerifiedPage,
+    BatchInfo, BatchState, Finding, FindingKind, FlushReport, HistoryCursor, HistoryEntry,
+    ItemsPage, ListCursor, QueueStatus, ServerStatus, SpaceStatus, Tally, VerifiedPage,
 };
 pub use wire::{
     LENGTH_BYTES, MESSAGE_BYTES_MAX, WireError, encode_message, encode_message_into, split_message,

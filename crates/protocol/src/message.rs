@@ -4,7 +4,10 @@ use batchd_frame::BatchId;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ErrorCode;
-use crate::report::{BatchInfo, FlushReport, ItemsPage, ListCursor, ServerStatus, VerifiedPage};
+use crate::report::{
+    BatchInfo, FlushReport, HistoryCursor, HistoryEntry, ItemsPage, ListCursor, ServerStatus,
+    VerifiedPage,
+};
 
 /// The version this crate speaks.
 pub const PROTOCOL_VERSION: u16 = 1;
@@ -165,6 +168,21 @@ pub enum Request<'a> {
         /// `next` of the previous page; 0 for the first.
         cursor: u64,
     },
+    /// Asks what became of batches, newest first.
+    History {
+        /// The client's number for the answer.
+        request: u64,
+        /// Only of this queue.
+        queue: Option<&'a str>,
+        /// Only of this batch.
+        batch: Option<BatchId>,
+        /// Nothing that ended before this, unix time in microseconds; 0 for all there is.
+        since: u64,
+        /// Only what is older than this: where the previous page ended.
+        after: Option<HistoryCursor>,
+        /// At most that many; the daemon may send fewer.
+        limit: u32,
+    },
 }
 
 /// What the daemon answers. New responses go to the end.
@@ -247,5 +265,14 @@ pub enum Response {
         request: u64,
         /// Its id.
         batch: BatchId,
+    },
+    /// To [`Request::History`].
+    History {
+        /// As in the request.
+        request: u64,
+        /// The page.
+        entries: Vec<HistoryEntry>,
+        /// Where the next page begins, if there is one.
+        next: Option<HistoryCursor>,
     },
 }

@@ -201,3 +201,33 @@ pub struct VerifiedPage {
     /// Where the next page begins, if there is one.
     pub next: Option<ListCursor>,
 }
+
+/// What became of a batch that ended, or was set aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryEntry {
+    /// When, unix time in microseconds.
+    pub at: u64,
+    /// Its queue.
+    pub queue: QueueName,
+    /// The batch.
+    pub id: BatchId,
+    /// Its number in the queue.
+    pub seq: u64,
+    /// What became of it, by the name that the ledger has for it. There may be new ones.
+    pub outcome: String,
+    /// Items in it.
+    pub items: u64,
+    /// Sum of their lengths in bytes.
+    pub bytes: u64,
+    /// Why, where there is more to say.
+    pub why: String,
+}
+
+/// Where a page of the history ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryCursor {
+    /// Time of the last entry.
+    pub at: u64,
+    /// Batch of the last entry.
+    pub id: BatchId,
+}

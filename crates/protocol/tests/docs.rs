@@ -203,6 +203,17 @@ fn the_numbers_of_requests_and_responses() {
                 cursor,
             },
         ),
+        (
+            "History",
+            Request::History {
+                request,
+                queue,
+                batch: None,
+                since: 0,
+                after: None,
+                limit: 1,
+            },
+        ),
     ] {
         check_page_has(&format!("| {} | `{name}` |", number_of(&encode(&request))));
     }
@@ -230,6 +241,14 @@ fn the_numbers_of_requests_and_responses() {
         ("Items", Response::Items { request, page }),
         ("Verified", verified),
         ("Created", Response::Created { request, batch }),
+        (
+            "History",
+            Response::History {
+                request,
+                entries: Vec::new(),
+                next: None,
+            },
+        ),
     ] {
         check_page_has(&format!("| {} | `{name}` |", number_of(&encode(&response))));
     }

@@ -54,6 +54,8 @@ pub(crate) struct SpoolConfig {
     pub(crate) min_free: MinFree,
     /// Bytes that are kept for what must be written to a full disk; 0 for none.
     pub(crate) ballast_bytes: u64,
+    /// Whether it has an index.
+    pub(crate) index: bool,
 }
 
 /// A socket.

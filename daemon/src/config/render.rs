@@ -35,6 +35,7 @@ impl Config {
                 bytes => render_size(bytes),
             },
         );
+        out.bare("index", self.spool.index);
         for listen in &self.listen {
             out.table("[[listen]]");
             out.path("path", &listen.path);

@@ -93,6 +93,7 @@ fn resolve_spool(
             .clone()
             .resolve(Some(BALLAST_BYTES))
             .unwrap_or(0),
+        index: file.spool_index.unwrap_or(true),
     })
 }
 

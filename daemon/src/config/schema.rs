@@ -57,6 +57,7 @@ pub(super) struct ConfigFile {
     pub(super) spool_bytes_max: Option<u64>,
     pub(super) min_free: Setting<MinFree>,
     pub(super) ballast: Setting<u64>,
+    pub(super) spool_index: Option<bool>,
     pub(super) listen: Option<Vec<ListenEntry>>,
     pub(super) limits: LimitsTable,
     pub(super) ingest_threads: Option<u32>,
@@ -143,6 +144,7 @@ impl ConfigFile {
         self.min_free = setting(spool.read("min_free", faults, or_off(values::min_free)));
         let ballast = or_off(values::size(1..=BALLAST_BYTES_MAX));
         self.ballast = setting(spool.read("ballast", faults, ballast));
+        self.spool_index = value(spool.read("index", faults, values::boolean));
         spool.finish(faults);
     }
 

@@ -78,6 +78,7 @@ fn without_a_file() {
     max_bytes = "auto"
     min_free = "auto"
     ballast = "16MiB"
+    index = true
 
     [[listen]]
     path = "/run/batchd/batchd.sock"
@@ -128,6 +129,7 @@ fn the_sample() {
     max_bytes = "10GiB"
     min_free = "auto"
     ballast = "16MiB"
+    index = true
 
     [[listen]]
     path = "/run/batchd/batchd.sock"
@@ -230,6 +232,7 @@ fn everything_set() {
     max_bytes = "1536GiB"
     min_free = "auto"
     ballast = "16MiB"
+    index = true
 
     [[listen]]
     path = "/run/a.sock"

@@ -43,7 +43,8 @@ pub(crate) fn request_number(request: &Request<'_>) -> u64 {
         | Request::Show { request, .. }
         | Request::Read { request, .. }
         | Request::Verify { request, .. }
-        | Request::Get { request, .. } => *request,
+        | Request::Get { request, .. }
+        | Request::History { request, .. } => *request,
         Request::Create(create) => create.request,
     }
 }
@@ -75,6 +76,7 @@ pub(crate) enum Look {
         after: Option<ListCursor>,
     },
     Get(BatchId, u64),
+    History(history::Asked),
 }
 
 impl Asked {
@@ -104,6 +106,7 @@ impl Asked {
                 after: after.clone(),
             }),
             Request::Get { batch, cursor, .. } => Self::Look(Look::Get(*batch, *cursor)),
+            Request::History { .. } => Self::Look(Look::History(history::Asked::of(request)?)),
         })
     }
 }
@@ -185,6 +188,7 @@ impl Look {
                 request,
                 page: verify::page(engine, queue.as_deref(), after.as_ref())?,
             }),
+            Self::History(asked) => asked.run(engine, request),
         }
     }
 }

@@ -144,6 +144,13 @@ async fn deliver_all(
             (sink, attempted)
         })
         .await;
+        if attempted
+            .as_ref()
+            .is_err_and(tokio::task::JoinError::is_cancelled)
+        {
+            // The runtime ends.
+            return None;
+        }
         let Ok((returned, attempted)) = attempted else {
             // The sink went with the panic; a new one is made after a while.
             let failures = fail(queue, &batch, "the attempt panicked".to_owned());

@@ -7,6 +7,7 @@ pub(crate) mod drain;
 pub(crate) mod explicit;
 mod history;
 pub(crate) mod housekeeping;
+pub(crate) mod index;
 mod queue;
 pub(crate) mod recall;
 mod space;
@@ -19,6 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use batchd_core::error::FsError;
 use batchd_core::queue::Answer;
+use batchd_core::queue::QueuePrint;
 use batchd_core::queue::commit::Broken;
 use batchd_core::spool::LockedSpool;
 use batchd_core::spool::space::SpoolSpace;
@@ -53,6 +55,8 @@ pub(crate) struct Engine {
     pub(crate) mailboxes: Mailboxes,
     /// Permits for bytes of long messages.
     pub(crate) long_messages: Semaphore,
+    /// What the index is told and asked; nothing where there is to be none.
+    index: Option<Arc<index::IndexQueue>>,
     dispatcher: Mutex<Option<dispatch::Spawner>>,
     broken: Box<dyn Fn(String) + Send + Sync>,
     is_broken: AtomicBool,
@@ -85,6 +89,10 @@ impl Engine {
             house: housekeeping::Bell::default(),
             mailboxes: Mailboxes::default(),
             long_messages: Semaphore::new(LONG_MESSAGE_BYTES),
+            index: config
+                .spool
+                .index
+                .then(|| Arc::new(index::IndexQueue::new())),
             dispatcher: Mutex::default(),
             broken: Box::new(broken),
             is_broken: AtomicBool::new(false),
@@ -106,7 +114,16 @@ impl Engine {
             }
             engine.open_queue(name, found.as_ref())?;
         }
+        if let Some(index) = &engine.index {
+            index.set_queues(engine.prints());
+        }
         Ok(engine)
+    }
+
+    /// What the queues hold, for the index.
+    fn prints(&self) -> Vec<QueuePrint> {
+        let queues = self.queues();
+        queues.iter().map(|queue| queue.commit.print()).collect()
     }
 
     /// A queue by name; created where the configuration wants that.
@@ -144,8 +161,13 @@ impl Engine {
         if let Some(queue) = queues.get(&name) {
             return Ok(Arc::clone(queue));
         }
-        let space = Arc::clone(&self.space);
-        let queue = Arc::new(Queue::open(&self.spool, name.clone(), config, space)?);
+        let queue = Arc::new(Queue::open(
+            &self.spool,
+            name.clone(),
+            config,
+            Arc::clone(&self.space),
+            self.index.as_ref(),
+        )?);
         queues.insert(name, Arc::clone(&queue));
         drop(queues);
         let dispatcher = self

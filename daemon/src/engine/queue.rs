@@ -4,13 +4,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use batchd_core::error::FsError;
 use batchd_core::policy::{ExpiryRules, OnShutdown, Overflow, Policy};
-use batchd_core::queue::{Ack, Commit, OPEN_BATCHES_MAX, PRODUCER_WINDOW, QueueOptions};
+use batchd_core::queue::{
+    Ack, BatchEvents, Commit, OPEN_BATCHES_MAX, PRODUCER_WINDOW, QueueOptions,
+};
 use batchd_core::spool::LockedSpool;
 use batchd_core::spool::space::SpoolSpace;
 use batchd_frame::QueueName;
 use batchd_sinks::{FileSink, Sink};
 use tokio::sync::{Notify, watch};
 
+use super::index::IndexQueue;
 use crate::config::model::{QueueConfig, SinkConfig};
 use crate::ingest::Ticket;
 
@@ -50,6 +53,7 @@ impl Queue {
         name: QueueName,
         config: Option<&QueueConfig>,
         space: Arc<SpoolSpace>,
+        index: Option<&Arc<IndexQueue>>,
     ) -> Result<Self, FsError> {
         let options = QueueOptions {
             name: name.clone(),
@@ -69,6 +73,7 @@ impl Queue {
             open_batches_max: config.map_or(OPEN_BATCHES_MAX, |config| config.open_batches_max),
             has_sink: config.is_some_and(|config| config.sink.is_some()),
             producer_window: config.map_or(PRODUCER_WINDOW, |config| config.producer_window),
+            events: index.map(|index| Arc::clone(index) as Arc<dyn BatchEvents>),
         };
         let overflow = options.policy.overflow;
         let commit = Commit::open(spool, options)?;

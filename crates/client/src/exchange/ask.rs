@@ -5,14 +5,18 @@ use std::time::Instant;
 
 use batchd_frame::{BatchId, QueueName};
 use batchd_protocol::{
-    BatchInfo, FlushReport, ItemsPage, ListCursor, Request, Response, ServerStatus, VerifiedPage,
+    BatchInfo, FlushReport, HistoryCursor, HistoryEntry, ItemsPage, ListCursor, Request, Response,
+    ServerStatus, VerifiedPage,
 };
 
 use crate::error::{Error, ProtocolError};
 use crate::explicit::NewBatch;
+use crate::history::HistoryQuery;
 
 /// Batches asked for at once.
 const LIST_PAGE: u32 = 500;
+/// Entries of the history asked for at once.
+const HISTORY_PAGE: u32 = 500;
 
 /// What is asked.
 #[derive(Debug, Clone)]
@@ -41,6 +45,10 @@ pub(crate) enum Ask {
         cursor: u64,
     },
     Create(Arc<NewBatch>),
+    History {
+        query: HistoryQuery,
+        after: Option<HistoryCursor>,
+    },
 }
 
 impl Ask {
@@ -96,6 +104,14 @@ impl Ask {
                 cursor: *cursor,
             },
             Self::Create(batch) => batch.request(request),
+            Self::History { query, after } => Request::History {
+                request,
+                queue: query.queue.as_ref().map(QueueName::as_str),
+                batch: query.batch,
+                since: query.since,
+                after: *after,
+                limit: HISTORY_PAGE,
+            },
         }
     }
 
@@ -127,6 +143,12 @@ impl Ask {
                 }
                 Ok(Answer::Verify(page))
             }
+            (Self::History { after, .. }, Response::History { entries, next, .. }) => {
+                if next.is_some() && next == *after {
+                    return Err(ProtocolError::CursorStuck);
+                }
+                Ok(Answer::History(entries, next))
+            }
             (_, response) => Err(ProtocolError::WrongAnswer {
                 request: request_number(&response).unwrap_or(0),
             }),
@@ -144,6 +166,7 @@ pub(crate) enum Answer {
     Read(ItemsPage),
     Verify(VerifiedPage),
     Create(BatchId),
+    History(Vec<HistoryEntry>, Option<HistoryCursor>),
 }
 
 /// A request on its way.
@@ -170,6 +193,7 @@ pub(crate) fn request_number(response: &Response) -> Option<u64> {
         | Response::Batch { request, .. }
         | Response::Items { request, .. }
         | Response::Verified { request, .. }
-        | Response::Created { request, .. } => Some(*request),
+        | Response::Created { request, .. }
+        | Response::History { request, .. } => Some(*request),
     }
 }

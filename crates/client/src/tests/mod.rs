@@ -2,6 +2,7 @@
 
 mod creating;
 mod deadlines;
+mod history;
 mod refusals;
 mod requests;
 mod submitting;

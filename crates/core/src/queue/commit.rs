@@ -14,6 +14,7 @@ use batchd_frame::{QueueName, SealReason};
 use super::beats::Looked;
 use super::group::{Group, GroupResult};
 use super::incoming::{Answer, Begun, Incoming, Refusal};
+use super::observe::BatchEvents;
 use super::overflow::DropLog;
 use super::state::{Queue, QueueOptions};
 use crate::env::Env;
@@ -76,6 +77,7 @@ pub struct Commit<T> {
     /// Submissions wait where there is no room.
     waits_for_room: bool,
     pub(super) drop_log: Mutex<DropLog>,
+    pub(super) events: Option<Arc<dyn BatchEvents>>,
 }
 
 impl<T> std::fmt::Debug for Commit<T> {
@@ -90,12 +92,15 @@ impl<T: Clone> Commit<T> {
     /// # Errors
     /// [`FsError`] as [`recover`].
     pub fn open(spool: &LockedSpool, options: QueueOptions) -> Result<Self, FsError> {
-        let recovered: Recovered = recover(spool, &options.name, options.producer_window)?;
-        let name = options.name.clone();
         let space = Arc::clone(&options.space);
+        let make_way = |bytes| space.ballast_bytes() >= bytes && space.give_up_ballast();
+        let recovered: Recovered =
+            recover(spool, &options.name, options.producer_window, &make_way)?;
+        let name = options.name.clone();
         let waits_for_room = options.policy.overflow != Overflow::Reject;
         let layout = spool.layout().queue(&name);
         let (found, ledger) = recovered.split();
+        let events = options.events.clone();
         let queue = Queue::new(spool.env().clone(), layout.clone(), options, found);
         Ok(Self {
             name,
@@ -110,6 +115,7 @@ impl<T: Clone> Commit<T> {
             space,
             waits_for_room,
             drop_log: Mutex::default(),
+            events,
         })
     }
 
@@ -284,7 +290,8 @@ impl<T: Clone> Commit<T> {
         let made_room = self.make_room()?;
         ready |= made_room;
         // What need not be there leaves the room to what must.
-        let job = match self.space.has_room_to_spare() {
+        let spare_bytes = self.lock().spare_bytes();
+        let job = match self.space.has_room_to_spare(2 * spare_bytes) {
             true => self.lock().want_spares(),
             false => None,
         };
@@ -394,6 +401,8 @@ impl<T: Clone> Commit<T> {
             let job = self.lock().take_seals();
             let Some(job) = job else { return Ok(ready) };
             let mut result = job.run(self.env());
+            // Before anybody can deliver them: their end is never told first.
+            result.sealed().for_each(|batch| self.tell_placed(batch));
             let broken = result.broken.take().map(|error| self.fail(&error));
             let waits = result.waits.take();
             ready |= self.lock().finish_seals(result);

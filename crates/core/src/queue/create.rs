@@ -102,13 +102,16 @@ impl<T: Clone> Commit<T> {
         let made = self
             .seal_older(&making)
             .and_then(|()| self.make(creation, &making));
-        let mut queue = self.lock();
         if let Err(error) = made {
-            queue.release(making.name.load());
+            self.lock().release(making.name.load());
             return Err(error);
         }
         let (name, place) = (making.name, Place::Ready);
-        queue.admit(ReadyBatch { name, place }, making.deadline);
+        let batch = ReadyBatch { name, place };
+        // Before anybody can deliver it: its end is never told first.
+        self.tell_placed(&batch);
+        let mut queue = self.lock();
+        queue.admit(batch, making.deadline);
         queue.counters.items_accepted += name.items;
         Ok(name.id)
     }

@@ -143,6 +143,10 @@ impl<T: Clone> Commit<T> {
             .sync_dir(&dead)
             .at("sync", &dead)
             .map_err(FinishError::Broken)?;
+        self.tell_placed(&ReadyBatch {
+            place: Place::Dead,
+            ..*batch
+        });
         let producers = inspection.seal.as_ref().map(|seal| &*seal.producers);
         let mut queue = self.lock();
         queue.note_end(
@@ -158,10 +162,14 @@ impl<T: Clone> Commit<T> {
 
     /// Enters in the ledger what became of batches. Durable on return. All that ends goes through here.
     pub(super) fn record(&self, lines: &[LedgerLine]) -> Result<(), FinishError> {
-        self.append_to_ledger(lines)?;
+        let rotations = self.append_to_ledger(lines)?;
         let mut queue = self.lock();
         for line in lines {
             queue.note_end(line.seq, line.outcome, &line.producers);
+        }
+        drop(queue);
+        for line in lines {
+            self.tell_recorded(line, rotations);
         }
         Ok(())
     }
@@ -185,8 +193,9 @@ impl<T: Clone> Commit<T> {
         }
     }
 
-    /// Appends lines to the ledger; where there is no room for them, at the expense of the ballast.
-    pub(super) fn append_to_ledger(&self, lines: &[LedgerLine]) -> Result<(), FinishError> {
+    /// Appends lines to the ledger; where there is no room for them, at the expense of the ballast. Returns how often
+    /// it was rotated.
+    fn append_to_ledger(&self, lines: &[LedgerLine]) -> Result<u64, FinishError> {
         let mut ledger = self.ledger();
         let mut appended = ledger.append(lines);
         while matches!(&appended, Err(LedgerError::Untouched(error)) if error.is_no_space())
@@ -194,7 +203,9 @@ impl<T: Clone> Commit<T> {
         {
             appended = ledger.append(lines);
         }
+        let rotations = ledger.rotations();
         drop(ledger);
+        let appended = appended.map(|()| rotations);
         appended.map_err(FinishError::from).inspect_err(|error| {
             if let FinishError::Retry(error) = error {
                 self.note_unwritten(error);

@@ -19,7 +19,7 @@ use super::due::close_lane;
 use super::state::Queue;
 use crate::error::{At, FsError};
 use crate::policy::Deadline;
-use crate::spool::layout::ReadyBatch;
+use crate::spool::layout::{Place, ReadyBatch};
 use crate::spool::ledger::Outcome;
 use crate::spool::sealed::SealedFile;
 
@@ -265,6 +265,10 @@ impl<T: Clone> Commit<T> {
             .sync_dir(&dead)
             .at("sync", &dead)
             .map_err(FinishError::Broken)?;
+        for (batch, _) in &group.buried {
+            let place = Place::Dead;
+            self.tell_placed(&ReadyBatch { place, ..*batch });
+        }
         let mut queue = self.lock();
         for (batch, producers) in &group.buried {
             queue.note_end(batch.name.seq, Outcome::Expired, producers);

@@ -92,6 +92,11 @@ impl SealJob {
 }
 
 impl SealResult {
+    /// Those that are sealed, durably.
+    pub(super) fn sealed(&self) -> impl Iterator<Item = &ReadyBatch> {
+        self.sealed.iter().map(|(batch, _, _)| batch)
+    }
+
     /// Keeps a batch for later. Its seal would have synced it; now that is done without.
     fn leave(&mut self, mut closing: Closing) {
         let batch = &mut closing.batch;
@@ -259,6 +264,11 @@ impl<T: Clone> Queue<T> {
         any
     }
 
+    /// How long a file made ahead is.
+    pub(super) fn spare_bytes(&self) -> u64 {
+        self.prefill_bytes.max(PREFILL_BYTES.0)
+    }
+
     /// Names for files to make ahead: one, or as many as were begun since the last time.
     pub(super) fn want_spares(&mut self) -> Option<SpareJob> {
         let begun = std::mem::take(&mut self.begun_lately);
@@ -273,10 +283,9 @@ impl<T: Clone> Queue<T> {
         }
         let names = (0..want).map(|_| self.new_name()).collect();
         self.spares_under_way += want;
-        let prefill_bytes = self.prefill_bytes.max(PREFILL_BYTES.0);
         Some(SpareJob {
             names,
-            prefill_bytes,
+            prefill_bytes: self.spare_bytes(),
             layout: self.layout.clone(),
         })
     }

@@ -17,6 +17,7 @@ use super::expiry::{Perishable, Tried};
 use super::incoming::Answer;
 use super::keep::Spare;
 use super::lanes::Lanes;
+use super::observe::BatchEvents;
 use super::recall::Recall;
 use super::slots::Slots;
 use crate::env::Env;
@@ -45,6 +46,8 @@ pub struct QueueOptions {
     pub has_sink: bool,
     /// How long before the newest thing in the queue submissions are recognised after a start.
     pub producer_window: Duration,
+    /// Who is told what becomes of its batches.
+    pub events: Option<Arc<dyn BatchEvents>>,
 }
 
 /// How long submissions are recognised after a start, where nobody says.

@@ -1,7 +1,7 @@
 //! Every name in the spool is built and parsed here.
 //!
 //! ```text
-//! <spool>/LOCK  FORMAT  ballast  quarantine/
+//! <spool>/LOCK  FORMAT  ballast  quarantine/  index/
 //! <spool>/queues/<queue>/ledger  open/  ready/  dead/
 //! ```
 
@@ -61,6 +61,21 @@ impl Layout {
     #[must_use]
     pub fn probe(&self) -> PathBuf {
         self.root.join("probe.tmp")
+    }
+    /// The index, which is derived from all else and may be removed at any time.
+    #[must_use]
+    pub fn index(&self) -> PathBuf {
+        self.root.join("index")
+    }
+    /// The store in the index; each that is made anew has another number.
+    #[must_use]
+    pub fn index_store(&self, number: u32) -> PathBuf {
+        self.index().join(format!("store-{number}"))
+    }
+    /// Says that the index was closed cleanly, and over what.
+    #[must_use]
+    pub fn index_marker(&self) -> PathBuf {
+        self.index().join("clean")
     }
     /// The queues' directories.
     #[must_use]

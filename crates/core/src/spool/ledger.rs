@@ -8,6 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use batchd_frame::checksum::crc32c_append;
 use batchd_frame::{BatchId, ProducerRecord};
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,50 @@ pub enum Outcome {
     Dropped,
     /// Its file was gone, or no file any more: somebody else had been at it.
     Removed,
+}
+
+impl Outcome {
+    /// Its name, as it is written.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::DeliveredDamaged => "delivered_damaged",
+            Self::Expired => "expired",
+            Self::Dropped => "dropped",
+            Self::Removed => "removed",
+        }
+    }
+
+    /// Whether the batch is gone from the spool with it; otherwise it lies in `dead/`.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        self != Self::Expired
+    }
+}
+
+/// Tells what is in a queue's ledgers from anything else: lengths in bytes and CRC-32C of their good lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LedgerPrint {
+    bytes: u64,
+    crc: u32,
+    previous_bytes: u64,
+    previous_crc: u32,
+}
+
+impl LedgerPrint {
+    fn add(&mut self, text: &[u8]) {
+        self.bytes += text.len() as u64;
+        self.crc = crc32c_append(self.crc, text);
+    }
+
+    fn rotate(&mut self) {
+        *self = Self {
+            previous_bytes: self.bytes,
+            previous_crc: self.crc,
+            ..Self::default()
+        };
+    }
 }
 
 /// One line.
@@ -67,6 +112,8 @@ pub struct Ledger {
     file: Option<Arc<dyn File>>,
     len: u64,
     rotate_bytes: u64,
+    rotations: u64,
+    print: LedgerPrint,
 }
 
 impl std::fmt::Debug for Ledger {
@@ -88,7 +135,13 @@ impl Ledger {
     ) -> Result<Self, FsError> {
         let path = layout.ledger();
         let previous = layout.ledger_previous();
-        read_lines(env, &previous, |_, line| visit(line))?;
+        let mut print = LedgerPrint::default();
+        read_lines(env, &previous, |text, line| {
+            print.add(text);
+            print.add(b"\n");
+            visit(line);
+        })?;
+        print.rotate();
         let mut good = Vec::new();
         read_lines(env, &path, |text, line| {
             good.extend_from_slice(text);
@@ -103,6 +156,7 @@ impl Ledger {
             }
             Err(error) => return Err(error),
         };
+        print.add(&good);
         let (env, layout) = (env.clone(), layout.clone());
         Ok(Self {
             env,
@@ -111,7 +165,27 @@ impl Ledger {
             file,
             len,
             rotate_bytes: ROTATE_BYTES,
+            rotations: 1,
+            print,
         })
+    }
+
+    /// Has it rotated sooner, so that a test need not fill it.
+    #[cfg(test)]
+    pub(in crate::spool) fn rotate_past(&mut self, bytes: u64) {
+        self.rotate_bytes = bytes;
+    }
+
+    /// How often it was rotated since it was opened, and once more.
+    #[must_use]
+    pub fn rotations(&self) -> u64 {
+        self.rotations
+    }
+
+    /// What is in it and in the one before it.
+    #[must_use]
+    pub fn print(&self) -> LedgerPrint {
+        self.print
     }
 
     /// Appends lines. Durable on return.
@@ -150,6 +224,7 @@ impl Ledger {
             .at("sync", &self.path)
             .map_err(LedgerError::Unknown)?;
         self.len += text.len() as u64;
+        self.print.add(&text);
         Ok(())
     }
 
@@ -180,6 +255,8 @@ impl Ledger {
         fs.sync_dir(dir).at("sync", dir).map_err(unknown)?;
         self.file = Some(file);
         self.len = 0;
+        self.rotations += 1;
+        self.print.rotate();
         Ok(())
     }
 }

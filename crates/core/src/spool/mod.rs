@@ -1,7 +1,7 @@
 //! The spool on disk: its names, its files, what is found in it after a crash.
 
 pub mod frames;
-pub mod history;
+pub mod index;
 pub mod kept;
 pub mod layout;
 pub mod ledger;

@@ -1,5 +1,6 @@
 //! A spool on a simulated disk, driven by a script.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use batchd_core::env::sim::{EIO, ENOSPC, Fault, Image, OpKind, SimClock, SimDisk};
@@ -9,8 +10,8 @@ use batchd_core::frame::{
 };
 use batchd_core::policy::{Overflow, Policy};
 use batchd_core::queue::{
-    Ack, Answer, Begun, Claim, Commit, CreateError, Creation, FinishError, Incoming, Led,
-    OPEN_BATCHES_MAX, PRODUCER_WINDOW, QueueOptions,
+    Ack, Answer, BatchEvents, Begun, Claim, Commit, CreateError, Creation, FinishError, Incoming,
+    Led, OPEN_BATCHES_MAX, PRODUCER_WINDOW, QueueOptions,
 };
 use batchd_core::spool::ReadyBatch;
 use batchd_core::spool::ledger::Outcome;
@@ -60,6 +61,8 @@ pub struct World {
     pub commit: Option<Commit<usize>>,
     /// Every start has other random bytes.
     pub starts: u64,
+    /// Who is told what becomes of batches.
+    pub events: Option<Arc<dyn BatchEvents>>,
     /// What the script said.
     pub out: String,
 }
@@ -105,6 +108,7 @@ impl World {
             ballast_bytes: 0,
             commit: None,
             starts,
+            events: None,
             out: String::new(),
         }
     }
@@ -127,6 +131,7 @@ impl World {
             open_batches_max: self.open_batches_max,
             has_sink: self.has_sink,
             producer_window: self.producer_window,
+            events: self.events.clone(),
         };
         let commit = Commit::open(&spool, options).map_err(dead)?;
         while self.recalls && commit.recall(3) {}

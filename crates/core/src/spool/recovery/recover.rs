@@ -52,7 +52,7 @@ pub struct Recovered {
 
 /// Recovers a queue. Submissions are recalled that were kept up to `producer_window` before the newest thing in it.
 /// Everything in the result is durable; running it again, after a crash at any point, gives
-/// the same items.
+/// the same items. Where a copy of so many bytes finds no room, `make_way` is to make some, or says that it cannot.
 ///
 /// # Errors
 /// [`FsError`] only where the directories themselves cannot be read or the ledger cannot be written. Whatever
@@ -61,12 +61,14 @@ pub fn recover(
     spool: &LockedSpool,
     queue: &QueueName,
     producer_window: Duration,
+    make_way: &dyn Fn(u64) -> bool,
 ) -> Result<Recovered, FsError> {
     let layout = spool.make_queue(queue)?;
     let env = spool.env();
     let mut work = Work {
         env,
         queue,
+        make_way,
         layout: &layout,
         quarantine: spool.quarantine(),
         quarantine_dir: spool.layout().quarantine(),
@@ -116,6 +118,7 @@ pub fn recover(
 struct Work<'a> {
     env: &'a Env,
     queue: &'a QueueName,
+    make_way: &'a dyn Fn(u64) -> bool,
     layout: &'a QueueLayout,
     quarantine: Quarantine,
     quarantine_dir: PathBuf,
@@ -343,7 +346,14 @@ impl Work<'_> {
                 Ok(None)
             }
             (frames, Some(file)) => {
-                copy_over(self.env, self.queue, examined, file, path, frames).map(Some)
+                let copy = || copy_over(self.env, self.queue, examined, file, path, frames);
+                match copy() {
+                    Err(error) if error.is_no_space() && (self.make_way)(examined.good_end) => {
+                        copy()
+                    }
+                    other => other,
+                }
+                .map(Some)
             }
         }
     }

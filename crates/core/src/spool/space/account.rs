@@ -10,8 +10,14 @@ use crate::env::{Env, Space};
 use crate::spool::layout::Layout;
 use crate::spool::root::LockedSpool;
 
-/// An answer of the file system is this long good for.
+/// An answer of the file system is this long good for,
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// and for so much that is taken, or a part of what must stay free where that is less: somebody else may fill the
+/// disk as well, and a fast one is full in no time.
+const LOOK_BYTES: u64 = 1 << 20;
+const LOOK_SHARE: u64 = 16;
+/// What a submission takes besides its items, about.
+const SUBMISSION_BYTES: u64 = 64;
 /// While something is amiss that no submission finds out about, it is looked at this often.
 pub(super) const TEND_INTERVAL: Duration = Duration::from_secs(1);
 /// Two warnings of the same kind are at least so far apart.
@@ -125,7 +131,7 @@ impl SpoolSpace {
         let mut state = self.state();
         self.check(&mut state, bytes)?;
         state.used = state.used.saturating_add(bytes);
-        state.taken = state.taken.saturating_add(bytes);
+        state.taken = state.taken.saturating_add(bytes + SUBMISSION_BYTES);
         Ok(())
     }
 
@@ -154,11 +160,17 @@ impl SpoolSpace {
         self.max_bytes_of(&self.state())
     }
 
-    /// Whether room may be used for what need not be there: files made ahead.
+    /// Whether so many bytes may be used for what need not be there: files made ahead.
     #[must_use]
-    pub fn has_room_to_spare(&self) -> bool {
-        let state = self.state();
-        state.low.is_none() && !state.read_only
+    pub fn has_room_to_spare(&self, bytes: u64) -> bool {
+        let mut state = self.state();
+        if self.is_stale(&state) {
+            self.look(&mut state);
+        }
+        let (required, _) = self.required(&state);
+        state.low.is_none()
+            && !state.read_only
+            && state.seen.free_bytes >= required.saturating_add(bytes)
     }
 
     /// A write of so many bytes found no room.
@@ -255,8 +267,10 @@ impl SpoolSpace {
             return Err(Shortage::SpoolFull { used, max });
         }
         let (required, _) = self.required(state);
-        let after = required.saturating_add(state.taken).saturating_add(bytes);
-        let may_be_short = state.low.is_none() && state.seen.free_bytes < after;
+        let taken = state.taken.saturating_add(bytes);
+        let after = required.saturating_add(taken);
+        let is_much = required > 0 && taken >= LOOK_BYTES.min(required / LOOK_SHARE);
+        let may_be_short = state.low.is_none() && (is_much || state.seen.free_bytes < after);
         if may_be_short || self.is_stale(state) {
             self.look(state);
         }

@@ -49,6 +49,12 @@ impl std::fmt::Debug for Ballast {
 }
 
 impl SpoolSpace {
+    /// What the ballast comes to where it is whole.
+    #[must_use]
+    pub fn ballast_bytes(&self) -> u64 {
+        self.ballast_bytes
+    }
+
     /// Gives the ballast up, for something that must be written and found no room. Says whether there was one.
     pub fn give_up_ballast(&self) -> bool {
         let mut state = self.state();
