@@ -518,3 +518,59 @@ fn string(random: &mut Random) -> Vec<u8> {
         }
     }
 }
+
+#[test]
+fn past_the_bound_a_connection_is_told_so() {
+    let site = Site::new(
+        "[limits]\nconnections = 3\n[queues.default]\nmax_age = \"off\"\nsink = \"off\"\n",
+    );
+    let daemon = site.start();
+    let wires: Vec<Wire> = (0..3)
+        .map(|_| wait_until("a free place", LONG, || Wire::greeted(&site.socket()).ok()))
+        .collect();
+    let mut refused = Wire::connect(&site.socket()).expect("connection");
+    assert_eq!(failure(&mut refused), ErrorCode::TooManyConnections);
+    assert_eq!(refused.receive().expect("an end"), None);
+    let mut command = site.batchctl(["--timeout", "1s", "status"], b"");
+    command.stdout.clear();
+    let refused = command.expect_code(75);
+    assert!(refused.stderr.contains("3 connections"), "{refused}");
+    drop(wires);
+    wait_until("a free place", LONG, || {
+        (site.batchctl(["status"], b"").code == Some(0)).then_some(())
+    });
+    assert_eq!(daemon.term(), Exit::Code(0));
+}
+
+#[test]
+fn a_silent_connection_is_closed_and_one_that_waits_is_not() {
+    let site = Site::new(&format!(
+        "[limits]\nidle_timeout = \"100ms\"\n[queues.default]\nmax_age = \"off\"\n{}",
+        Site::lines_sink("default")
+    ));
+    let daemon = site.start();
+    let mut waits = Wire::greeted(&site.socket()).expect("welcome");
+    let body = Body::new(None, &["waits"]);
+    let submit = body.submit(1, "default", b"", Ack::Delivered);
+    waits.send(&Request::Submit(submit)).expect("sent");
+    let mut silent = Wire::greeted(&site.socket()).expect("welcome");
+    assert_eq!(failure(&mut silent), ErrorCode::IdleConnection);
+    assert_eq!(silent.receive().expect("an end"), None);
+    site.batchctl(["flush"], b"").success();
+    match waits.receive().expect("an answer") {
+        Some(Response::Accepted { ack, .. }) => assert_eq!(ack, Ack::Delivered),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(failure(&mut waits), ErrorCode::IdleConnection);
+    // A client connects again by itself.
+    let mut client = site.client(None, LONG);
+    for item in ["one", "two"] {
+        let target =
+            batchd_client::Target::new(batchd_client::QueueName::new("default").expect("name"));
+        let submission = client.prepare(&target, &batchd_client::ItemBuffer::from_iter([item]));
+        client.submit(submission).expect("kept");
+        let mut silent = Wire::greeted(&site.socket()).expect("welcome");
+        assert_eq!(failure(&mut silent), ErrorCode::IdleConnection);
+    }
+    assert_eq!(daemon.term(), Exit::Code(0));
+}

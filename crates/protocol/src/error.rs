@@ -57,6 +57,10 @@ pub enum ErrorCode {
     Dropped,
     /// Too much waits for the sink of the queue already. Try again later.
     TooManyWaiting,
+    /// As many connections are open as may be. The connection is closed after it. Try again later.
+    TooManyConnections,
+    /// Nothing came over the connection for so long that it is closed. Connect again.
+    IdleConnection,
 }
 
 impl ErrorCode {
@@ -73,6 +77,8 @@ impl ErrorCode {
                 | Self::QueueFull
                 | Self::ReadOnly
                 | Self::TooManyWaiting
+                | Self::TooManyConnections
+                | Self::IdleConnection
         )
     }
 
@@ -87,7 +93,9 @@ impl ErrorCode {
             | Self::DeliveryFailed
             | Self::QueueFull
             | Self::ReadOnly
-            | Self::TooManyWaiting => exit::TEMPFAIL,
+            | Self::TooManyWaiting
+            | Self::TooManyConnections
+            | Self::IdleConnection => exit::TEMPFAIL,
             Self::Expired | Self::Dead | Self::Dropped => exit::FAILURE,
             Self::NoSink => exit::CONFIG,
             Self::UnknownQueue | Self::NoSuchBatch => exit::NOINPUT,

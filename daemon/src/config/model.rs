@@ -76,6 +76,8 @@ pub(crate) struct LimitsConfig {
     pub(crate) submission_bytes_max: u64,
     /// Most connections at a time.
     pub(crate) connections: u32,
+    /// How long one may be silent; nothing for as long as it likes.
+    pub(crate) idle_timeout: Option<Duration>,
 }
 
 impl Default for LimitsConfig {
@@ -84,6 +86,7 @@ impl Default for LimitsConfig {
             item_bytes_max: 1 << 20,
             submission_bytes_max: 16 << 20,
             connections: 1024,
+            idle_timeout: None,
         }
     }
 }

@@ -48,6 +48,8 @@ impl Config {
             render_size(self.limits.submission_bytes_max),
         );
         out.bare("connections", self.limits.connections);
+        let idle = self.limits.idle_timeout;
+        out.text("idle_timeout", idle.map_or(OFF.to_owned(), render_time));
         out.table("[engine]");
         out.bare("ingest_threads", self.ingest_threads);
         out.text("shutdown_timeout", render_time(self.shutdown_timeout));

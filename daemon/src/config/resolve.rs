@@ -189,6 +189,7 @@ fn resolve_limits(said: LimitsTable, faults: &mut Faults<'_>) -> LimitsConfig {
             }),
         submission_bytes_max,
         connections: said.connections.unwrap_or(default.connections),
+        idle_timeout: said.idle_timeout.resolve(default.idle_timeout),
     }
 }
 

@@ -84,6 +84,7 @@ pub(super) struct LimitsTable {
     pub(super) item_bytes_max: Option<Located<u64>>,
     pub(super) submission_bytes_max: Option<u64>,
     pub(super) connections: Option<u32>,
+    pub(super) idle_timeout: Setting<Duration>,
 }
 
 /// A `[queues.NAME]`.
@@ -213,6 +214,7 @@ impl LimitsTable {
             item_bytes_max: limits.read("item_bytes_max", faults, bytes()),
             submission_bytes_max: value(limits.read("submission_bytes_max", faults, bytes())),
             connections: value(limits.read("connections", faults, connections)),
+            idle_timeout: setting(limits.read("idle_timeout", faults, or_off(values::time))),
         };
         limits.finish(faults);
         table

@@ -88,6 +88,7 @@ fn without_a_file() {
     item_bytes_max = "1MiB"
     submission_bytes_max = "16MiB"
     connections = 1024
+    idle_timeout = "off"
 
     [engine]
     ingest_threads = 1
@@ -139,6 +140,7 @@ fn the_sample() {
     item_bytes_max = "1MiB"
     submission_bytes_max = "16MiB"
     connections = 1024
+    idle_timeout = "off"
 
     [engine]
     ingest_threads = 1
@@ -246,6 +248,7 @@ fn everything_set() {
     item_bytes_max = "10kB"
     submission_bytes_max = "1MB"
     connections = 65536
+    idle_timeout = "off"
 
     [engine]
     ingest_threads = 2

@@ -17,6 +17,7 @@ mod verify;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use batchd_core::error::FsError;
 use batchd_core::queue::Answer;
@@ -55,6 +56,8 @@ pub(crate) struct Engine {
     pub(crate) mailboxes: Mailboxes,
     /// Permits for bytes of long messages.
     pub(crate) long_messages: Semaphore,
+    /// How long a connection may be silent.
+    pub(crate) idle_timeout: Option<Duration>,
     /// What the index is told and asked; nothing where there is to be none.
     index: Option<Arc<index::IndexQueue>>,
     dispatcher: Mutex<Option<dispatch::Spawner>>,
@@ -89,6 +92,7 @@ impl Engine {
             house: housekeeping::Bell::default(),
             mailboxes: Mailboxes::default(),
             long_messages: Semaphore::new(LONG_MESSAGE_BYTES),
+            idle_timeout: config.limits.idle_timeout,
             index: config
                 .spool
                 .index

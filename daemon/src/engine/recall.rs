@@ -42,6 +42,8 @@ pub(crate) fn start(engine: Arc<Engine>) -> io::Result<Recall> {
                         return;
                     }
                 }
+                // Repeats wait for it.
+                engine.room.notify_waiters();
             }
             tracing::debug!("it is known which submissions were kept before the start");
         })?;

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::rc::Rc;
 use std::time::Duration;
 
 use batchd_protocol::{ErrorCode, LENGTH_BYTES, Response, encode_message_into};
@@ -12,6 +13,7 @@ use super::mailbox::Ticket;
 use super::order::Order;
 use super::parking::{self, Parked};
 use super::requests::{self, Ended};
+use super::seldom::Seldom;
 use super::thread::{READ_BYTES, Thread};
 use crate::engine::admin::Asked;
 
@@ -36,8 +38,12 @@ pub(super) struct Connection {
     progress: Notify,
     handed_out: Cell<usize>,
     pub(super) greeted: Cell<bool>,
+    /// Submissions that are kept, and answered when the sink has them.
+    pub(super) waiting_for_sink: Cell<usize>,
     /// Which submissions are undecided, and what waits for them.
     pub(super) order: RefCell<Order<(Ticket, Asked)>>,
+    /// How often connections were closed for cause.
+    closed: Rc<Seldom>,
     /// Who is on the other side, for the log.
     pub(super) peer: String,
     /// The submission that waits for room, and bytes that are kept with it.
@@ -46,7 +52,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(number: u64, stream: UnixStream) -> Self {
+    pub(super) fn new(number: u64, stream: UnixStream, closed: Rc<Seldom>) -> Self {
         let peer = match stream.peer_cred() {
             Ok(cred) => {
                 let pid = cred.pid().map_or("?".to_owned(), |pid| pid.to_string());
@@ -62,10 +68,22 @@ impl Connection {
             handed_out: Cell::new(0),
             greeted: Cell::new(false),
             order: RefCell::default(),
+            closed,
             peer,
             parked: RefCell::default(),
             parked_bytes: Cell::default(),
+            waiting_for_sink: Cell::default(),
         }
+    }
+
+    /// Whether a submission of it has no last answer yet.
+    fn waits(&self) -> bool {
+        self.order.borrow().is_waiting() || self.waiting_for_sink.get() > 0
+    }
+
+    /// Whether anything is to come for it.
+    fn is_busy(&self) -> bool {
+        self.waits() || self.handed_out.get() > 0 || !self.answers.borrow().is_empty()
     }
 
     /// Adds a response to what is to be sent; says whether there was nothing before.
@@ -146,7 +164,9 @@ impl Connection {
 
     /// Says why the connection is going to be closed.
     pub(super) fn fail(&self, failed: &Response) {
-        tracing::warn!(peer = self.peer, ?failed, "connection closed");
+        if let Some(closed) = self.closed.note() {
+            tracing::warn!(peer = self.peer, ?failed, closed, "connection closed");
+        }
         self.put(failed);
         self.send();
     }
@@ -190,11 +210,11 @@ impl Connection {
 
 /// Serves a connection to its end.
 pub(super) async fn serve(thread: &Thread, connection: &Connection) {
-    tracing::info!(peer = connection.peer, "connected");
+    tracing::debug!(peer = connection.peer, "connected");
     let served = serve_messages(thread, connection).await;
     if served.is_ok() {
         // Who sends no more may still want to know what became of what was sent.
-        while connection.order.borrow().is_waiting() && !connection.is_gone() {
+        while connection.waits() && !connection.is_gone() {
             thread.turn_ended(LAST_ANSWERS_LOOK).await;
         }
     }
@@ -228,7 +248,10 @@ async fn serve_messages(thread: &Thread, connection: &Connection) -> io::Result<
     loop {
         connection.settle().await?;
         thread.turn_has_room().await;
-        connection.readable().await?;
+        if !next_bytes(thread, connection).await? {
+            close_idle(connection);
+            return Ok(());
+        }
         let Some(read) = read_some(thread, connection, &mut kept) else {
             continue;
         };
@@ -266,6 +289,27 @@ async fn serve_messages(thread: &Thread, connection: &Connection) -> io::Result<
             return Ok(());
         }
     }
+}
+
+/// Waits for something to read. False where the connection has been silent for too long, and waits for nothing.
+async fn next_bytes(thread: &Thread, connection: &Connection) -> io::Result<bool> {
+    let Some(limit) = thread.engine.idle_timeout else {
+        return connection.readable().await.map(|()| true);
+    };
+    loop {
+        match tokio::time::timeout(limit, connection.readable()).await {
+            Ok(readable) => return readable.map(|()| true),
+            Err(_) if connection.is_busy() => {}
+            Err(_) => return Ok(false),
+        }
+    }
+}
+
+fn close_idle(connection: &Connection) {
+    tracing::debug!(peer = connection.peer, "idle for too long; closed");
+    let message = "nothing came for too long: connect again".to_owned();
+    connection.put(&requests::refuse(0, ErrorCode::IdleConnection, message));
+    connection.send();
 }
 
 /// What the kept start of a message declares.
@@ -343,8 +387,12 @@ async fn read_long(
     let mut have = kept.len();
     while have < whole {
         connection.stream.readable().await?;
-        // Grown as it arrives: what is only declared costs nothing.
+        // Grown as it arrives, and never past what it will be: what is only declared costs nothing.
         let end = whole.min(have + READ_BYTES);
+        if kept.capacity() < end {
+            let wanted = whole.min(end.max(2 * have));
+            kept.reserve_exact(wanted - kept.len());
+        }
         kept.resize(end, 0);
         match connection
             .stream

@@ -12,6 +12,7 @@ mod mailbox;
 mod order;
 mod parking;
 mod requests;
+mod seldom;
 mod thread;
 
 pub(crate) use mailbox::{Mailboxes, Ticket};

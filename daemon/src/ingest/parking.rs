@@ -1,4 +1,5 @@
-//! Submissions that wait for room, of queues that do not refuse: `overflow` is `block` or `drop-oldest`.
+//! Submissions that wait for room, of queues that do not refuse: `overflow` is `block` or `drop-oldest`; and repeats
+//! that wait until it is known, after a start, whether they were kept before.
 //!
 //! The connection of such a submission is not read further, and what was read of it behind the submission is kept,
 //! so that everything is taken in order. Those who wait for the same queue stand in a line: only the first of it
@@ -33,9 +34,18 @@ const DROP_TIME: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(super) struct Parked {
     queue: Arc<Queue>,
-    need: Load,
+    why: Why,
     request: u64,
     since: Instant,
+}
+
+/// What it waits for.
+#[derive(Clone, Copy)]
+enum Why {
+    /// So much room.
+    Room(Load),
+    /// That it is known what was kept before the start.
+    Recall,
 }
 
 /// Those of a thread who wait.
@@ -106,11 +116,22 @@ pub(super) fn park(
         tracing::debug!(peer = connection.peer, queue = %queue.name, "waits for room");
         *parked = Some(Parked {
             queue: Arc::clone(queue),
-            need,
+            why: Why::Room(need),
             request,
             since: Instant::now(),
         });
     }
+}
+
+/// Lets a repeat wait. Others who submit to the queue do not stand behind it.
+pub(super) fn park_for_recall(connection: &Connection, queue: &Arc<Queue>, request: u64) {
+    let mut parked = connection.parked.borrow_mut();
+    parked.get_or_insert_with(|| Parked {
+        queue: Arc::clone(queue),
+        why: Why::Recall,
+        request,
+        since: Instant::now(),
+    });
 }
 
 /// Handles every message in `bytes` that is whole, up to one that has to wait. Says how many bytes are done with.
@@ -194,8 +215,8 @@ pub(super) async fn wait_parked(
 
 /// Waits until it is worth trying again.
 async fn wait(thread: &Thread, connection: &Connection, parked: &Parked) -> io::Result<Patience> {
-    let Parked { queue, need, .. } = parked;
-    let drops = queue.overflow == Overflow::DropOldest;
+    let Parked { queue, why, .. } = parked;
+    let drops = matches!(why, Why::Room(_)) && queue.overflow == Overflow::DropOldest;
     loop {
         // Made before the look, so that nothing is missed.
         let room = thread.engine.room.notified();
@@ -203,7 +224,14 @@ async fn wait(thread: &Thread, connection: &Connection, parked: &Parked) -> io::
         if connection.is_gone() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        if !thread.parking.is_behind(queue, connection.number) {
+        if let Why::Recall = why
+            && queue.commit.has_recalled()
+        {
+            return Ok(Patience::Waits);
+        }
+        if let Why::Room(need) = why
+            && !thread.parking.is_behind(queue, connection.number)
+        {
             let mut state = queue.commit.lock();
             // What would be refused for another reason is told so.
             match state.could_take(*need) {

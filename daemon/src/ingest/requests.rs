@@ -227,7 +227,10 @@ fn submit_to(
             thread.mark_dirty(&queue);
         }
         // It holds up nothing behind it: it is kept.
-        Ok(Begun::Durable) => {}
+        Ok(Begun::Durable) => {
+            let waiting = &connection.waiting_for_sink;
+            waiting.set(waiting.get() + 1);
+        }
         Ok(Begun::Known) if quiet => {}
         Ok(Begun::Known) => {
             let ack = wire_ack(ack);
@@ -247,6 +250,10 @@ fn submit_to(
                 return Ok(Ended::Parked);
             }
             return Err(refuse(number, refusal_code(&refusal), refusal.to_string()));
+        }
+        Err(Refusal::Recalling) if patience == Patience::Waits => {
+            parking::park_for_recall(connection, &queue, number);
+            return Ok(Ended::Parked);
         }
         Err(refusal) => return Err(refuse(number, refusal_code(&refusal), refusal.to_string())),
     }

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, Write as _};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use batchd_core::error::FsError;
 use batchd_core::queue::{Answer, Led};
-use tokio::net::UnixListener;
+use batchd_protocol::{ErrorCode, encode_message};
+use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Notify, watch};
@@ -20,6 +21,8 @@ use tokio::task::LocalSet;
 use super::connection::{self, Connection};
 use super::mailbox::{Letter, Ticket, response};
 use super::parking::{self, Parking};
+use super::requests;
+use super::seldom::Seldom;
 use crate::config::Config;
 use crate::engine::admin::{self, Asked};
 use crate::engine::{Engine, Queue};
@@ -120,6 +123,10 @@ pub(super) struct Thread {
     pub(super) read_at: Cell<u64>,
     /// Connections that wait for room.
     pub(super) parking: Parking,
+    /// Connections that were closed for cause.
+    closed: Rc<Seldom>,
+    /// Connections that were refused.
+    refused: Seldom,
     /// The buffer all connections are read into, one after another.
     pub(super) buffer: RefCell<Vec<u8>>,
     queues: RefCell<HashMap<String, Arc<Queue>>>,
@@ -154,9 +161,12 @@ impl Thread {
         // Of one that waits for the sink, it is decided that it is kept; the answer comes later.
         let is_told = answer != Answer::Durable && !(ticket.quiet && is_success);
         let is_first = is_told && connection.put(&response(ticket.request, answer));
+        let waiting = &connection.waiting_for_sink;
         if !answer.decides() {
+            waiting.set(waiting.get().saturating_sub(1));
             return is_first;
         }
+        waiting.set(waiting.get() + usize::from(answer == Answer::Durable));
         let free = connection.order.borrow_mut().decide(ticket.number);
         for (ticket, asked) in free {
             admin::start(&self.engine, &self.main, ticket, asked);
@@ -263,6 +273,8 @@ async fn run(
         turn_over: Notify::new(),
         read_at: Cell::new(0),
         parking: Parking::default(),
+        closed: Rc::default(),
+        refused: Seldom::default(),
         buffer: RefCell::new(vec![0; 2 * READ_BYTES]),
         queues: RefCell::default(),
         last_queue: RefCell::default(),
@@ -305,15 +317,13 @@ async fn accept(thread: Rc<Thread>, listener: UnixListener) {
         };
         if thread.connections.fetch_add(1, Ordering::Relaxed) >= thread.connections_max {
             thread.connections.fetch_sub(1, Ordering::Relaxed);
-            tracing::warn!(
-                max = thread.connections_max,
-                "too many connections; one is refused"
-            );
+            refuse_one(&thread, stream);
             continue;
         }
         let number = thread.next_connection.get();
         thread.next_connection.set(number + 1);
-        let connection = Rc::new(Connection::new(number, stream));
+        let closed = Rc::clone(&thread.closed);
+        let connection = Rc::new(Connection::new(number, stream, closed));
         thread
             .open
             .borrow_mut()
@@ -324,6 +334,24 @@ async fn accept(thread: Rc<Thread>, listener: UnixListener) {
             thread.open.borrow_mut().remove(&connection.number);
             thread.connections.fetch_sub(1, Ordering::Relaxed);
         });
+    }
+}
+
+/// Tells a client that there are too many already.
+fn refuse_one(thread: &Thread, stream: UnixStream) {
+    let max = thread.connections_max;
+    if let Some(refused) = thread.refused.note() {
+        tracing::warn!(max, refused, "too many connections");
+    }
+    let message =
+        format!("there are {max} connections, which is all there may be: try again later");
+    let failed = requests::refuse(0, ErrorCode::TooManyConnections, message);
+    // A fresh socket has room for it; a client that is gone has no use for it.
+    let told = stream
+        .into_std()
+        .and_then(|mut stream| stream.write_all(&encode_message(&*failed)));
+    if let Err(error) = told {
+        tracing::debug!(%error, "a client that is refused is not told why");
     }
 }
 

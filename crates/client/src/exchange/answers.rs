@@ -151,8 +151,6 @@ fn refused(code: ErrorCode, message: String, submission: Option<u64>) -> Error {
 
 /// Refusals of a submission that the client waits out by itself.
 fn is_passing(code: ErrorCode) -> bool {
-    matches!(
-        code,
-        ErrorCode::SpoolFull | ErrorCode::NoSpace | ErrorCode::Unknown | ErrorCode::Stopping
-    )
+    // A sink that fails is nothing that another try of the client would mend.
+    code.is_retryable() && code != ErrorCode::DeliveryFailed
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use batchd_frame::planted::{Planted, is_planted};
-use batchd_frame::{BatchId, KeptPart, SealReason};
+use batchd_frame::{BatchId, KeptPart, Key, SealReason};
 
 use super::awaited::Awaited;
 use super::due::close_lane;
@@ -15,6 +15,11 @@ use super::pending::TakenFrame;
 use super::state::{Closing, Queue, release_frame};
 use crate::policy::{Deadline, Load};
 use crate::spool::layout::OpenName;
+
+/// How much memory a lane keeps for its next group. There is one lane without a key, and there may be a thousand with.
+fn recycled_max(key: &Key) -> usize {
+    if key.is_empty() { 8 << 20 } else { 64 << 10 }
+}
 
 impl<T: Clone> Queue<T> {
     /// Takes note of how a group went, and gives the answers.
@@ -74,7 +79,7 @@ impl<T: Clone> Queue<T> {
                     contents.note(id, &frame.header);
                 }
             }
-            lane.pending.recycle(bytes);
+            lane.pending.recycle(bytes, recycled_max(&lane.key));
             lane.last_seq = lane.last_seq.max(after.header.seq);
             lane.unsynced_since = if sync {
                 None

@@ -21,6 +21,8 @@ use crate::spool::writer::put_frame;
 pub(super) const HEADROOM: usize = FILE_HEADER_BYTES;
 /// Files are kept below this, so that offsets fit 32 bits with the seal behind.
 const FILE_BYTES_MAX: u64 = (4 << 30) - (256 << 20);
+/// From this length on, room for a body is made exactly.
+const RESERVED_BYTES: usize = 1 << 20;
 /// A consumed front is given back when it is longer than this and than what is left.
 const COMPACT_BYTES: usize = 256 << 10;
 
@@ -103,6 +105,10 @@ impl Pending {
             items_left: incoming.view.count(),
             bytes_left: incoming.view.item_bytes(),
         };
+        // A long body is not to be paid for twice.
+        if incoming.body.len() >= RESERVED_BYTES {
+            self.buf.reserve_exact(frame_len(incoming.body.len()));
+        }
         put_frame(&mut self.buf, &[0; FRAME_HEADER_BYTES], incoming.body);
         if skip > 0 {
             let encoded = incoming.view.encoded_items();
@@ -233,9 +239,10 @@ impl Pending {
         bytes
     }
 
-    /// Gives back a buffer that was written, to be filled again.
-    pub(super) fn recycle(&mut self, mut bytes: Vec<u8>) {
-        if self.buf.capacity() < bytes.capacity() && self.waiting.is_empty() {
+    /// Gives back a buffer that was written, to be filled again, unless it is longer than that.
+    pub(super) fn recycle(&mut self, mut bytes: Vec<u8>, bytes_max: usize) {
+        let is_wanted = self.buf.capacity() < bytes.capacity() && bytes.capacity() <= bytes_max;
+        if is_wanted && self.waiting.is_empty() {
             bytes.clear();
             self.buf = bytes;
         }
