@@ -14,8 +14,6 @@ mod render;
 mod resolve;
 mod schema;
 mod section;
-#[cfg(test)]
-mod space_tests;
 mod surroundings;
 #[cfg(test)]
 mod tests;

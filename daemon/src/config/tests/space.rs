@@ -6,7 +6,7 @@ use batchd_core::policy::{Overflow, Quota};
 use batchd_core::spool::space::MinFree;
 use insta::assert_snapshot;
 
-use super::{Config, Surroundings};
+use crate::config::{Config, Surroundings};
 
 fn parse(text: &str) -> Result<Config, String> {
     let root = Surroundings::new(0, |_| None);
