@@ -197,7 +197,7 @@ fn repeats_wait_until_it_is_read_what_sealed_batches_hold() {
     0 refused: which submissions were kept before the start is still being read: repeat it
     4 Kept(Synced)
     there is more to recall
-    1 refused: which submissions were kept before the start is still being read: repeat it
+    1 known
     delivered 1: 0.0 0.1 0.2 0.3
     all is recalled
     all is recalled

@@ -325,9 +325,7 @@ impl<T: Clone> Queue<T> {
         if outcome != Outcome::Delivered {
             self.ended_badly.enter(producers);
         }
-        if let Some(recall) = &mut self.recall {
-            recall.note(seq, producers);
-        }
+        self.remember(seq, producers);
     }
 
     /// A batch has ended, or is set aside: it waits no more. The file and the ledger say so already, or will.

@@ -7,7 +7,7 @@ use batchd_frame::{BatchId, ProducerRecord};
 
 use super::commit::Commit;
 use super::state::Queue;
-use crate::spool::kept::KeptSubmissions;
+use crate::spool::kept::{FoundPart, KeptSubmissions};
 use crate::spool::layout::ReadyBatch;
 use crate::spool::recovery::{Recollection, created_micros};
 use crate::spool::sealed::SealedFile;
@@ -19,7 +19,8 @@ const TOO_OLD_MAX: usize = 64;
 /// How far the reading has come.
 #[derive(Debug)]
 pub(super) struct Recall {
-    held: Vec<(u64, Vec<ProducerRecord>)>,
+    /// Parts of submissions: they are entered in order, when all are known.
+    parts: Vec<FoundPart>,
     oldest: u64,
     /// Batches from this one on are read: newest first.
     read_from: Option<(u64, BatchId)>,
@@ -27,19 +28,27 @@ pub(super) struct Recall {
 }
 
 impl Recall {
-    pub(super) fn new(known: Recollection) -> Self {
-        Self {
-            held: known.held,
+    pub(super) fn new(known: &Recollection) -> Self {
+        let mut recall = Self {
+            parts: Vec::new(),
             oldest: known.oldest,
             read_from: None,
             too_old: 0,
+        };
+        for (seq, records) in &known.held {
+            recall.keep_parts(*seq, records);
         }
+        recall
     }
 
-    /// A batch ended, perhaps before its seal was read for this.
-    pub(super) fn note(&mut self, seq: u64, records: &[ProducerRecord]) {
-        if !records.is_empty() {
-            self.held.push((seq, records.to_vec()));
+    fn keep_parts(&mut self, seq: u64, records: &[ProducerRecord]) {
+        for record in records {
+            let producer = record.producer;
+            self.parts.extend(record.parts.iter().map(|part| FoundPart {
+                seq,
+                producer,
+                part: *part,
+            }));
         }
     }
 }
@@ -47,18 +56,14 @@ impl Recall {
 impl Recollection {
     /// What is known so far, for look-ups.
     pub(super) fn known(&mut self) -> KeptSubmissions {
-        in_order(&mut self.held)
+        // In order of seq, so that the parts of a submission meet, whatever became of each.
+        self.held.sort_by_key(|(seq, _)| *seq);
+        let mut kept = KeptSubmissions::default();
+        for (_, records) in &self.held {
+            kept.enter(records);
+        }
+        kept
     }
-}
-
-/// In order of seq, so that the parts of a submission meet, whatever became of each.
-fn in_order(held: &mut [(u64, Vec<ProducerRecord>)]) -> KeptSubmissions {
-    held.sort_by_key(|(seq, _)| *seq);
-    let mut kept = KeptSubmissions::default();
-    for (_, records) in held {
-        kept.enter(records);
-    }
-    kept
 }
 
 impl<T: Clone> Commit<T> {
@@ -91,7 +96,8 @@ impl<T: Clone> Commit<T> {
                     if queue.dead.contains_key(&batch.name.key()) {
                         queue.ended_badly.enter(&seal.producers);
                     }
-                    recall.note(batch.name.seq, &seal.producers);
+                    recall.keep_parts(batch.name.seq, &seal.producers);
+                    queue.kept.enter_older(&seal.producers);
                 }
                 Some(_) => recall.too_old += 1,
                 None => {}
@@ -131,12 +137,18 @@ impl<T: Clone> Queue<T> {
         Some(std::iter::from_fn(next).take(at_most).collect())
     }
 
-    /// All is read: what was kept since the start is added to it.
+    /// A batch ended, perhaps before its seal was read for this.
+    pub(super) fn remember(&mut self, seq: u64, records: &[ProducerRecord]) {
+        if let Some(recall) = &mut self.recall {
+            recall.keep_parts(seq, records);
+            self.kept.enter_older(records);
+        }
+    }
+
+    /// All is read.
     fn recalled(&mut self) {
-        if let Some(mut recall) = self.recall.take() {
-            let mut kept = in_order(&mut recall.held);
-            kept.absorb(std::mem::take(&mut self.kept));
-            self.kept = kept;
+        if let Some(recall) = self.recall.take() {
+            self.kept.enter_parts(recall.parts);
         }
     }
 }

@@ -195,7 +195,7 @@ impl<T: Clone> Queue<T> {
             barriers: Vec::new(),
             kept: recovered.recollection.known(),
             ended_badly: std::mem::take(&mut recovered.recollection.ended_badly),
-            recall: Some(Recall::new(recovered.recollection)),
+            recall: Some(Recall::new(&recovered.recollection)),
             awaited: Awaited::default(),
             outbox: Vec::new(),
             next_seq: recovered.next_seq,

@@ -71,7 +71,12 @@ pub enum Known {
 pub struct KeptSubmissions {
     producers: HashMap<ProducerId, Sequences>,
     entries: u64,
+    /// Producers that were entered as older than all others.
+    older: u64,
 }
+
+/// Producers are numbered upwards from here as they are heard of, and downwards as older ones are found.
+const HEARD_START: u64 = 1 << 40;
 
 /// So many runs of sequences are remembered of a producer, and so many submissions that are kept in part; past
 /// it, the lowest are forgotten. A client that counts up needs one.
@@ -84,7 +89,7 @@ pub const PRODUCERS_MAX: usize = 100_000;
 
 #[derive(Debug, Default)]
 struct Sequences {
-    /// Number of the last entry, for all producers together.
+    /// Ascends with the last entry, of all producers together.
     heard: u64,
     /// Whole ones, as start -> inclusive end; ranges do not touch.
     whole: BTreeMap<u64, u64>,
@@ -99,8 +104,7 @@ impl KeptSubmissions {
         let Some(sequences) = self.producers.get(&id.producer) else {
             return Known::New;
         };
-        let whole = sequences.whole.range(..=id.sequence).next_back();
-        if whole.is_some_and(|(_, end)| *end >= id.sequence) {
+        if sequences.has_whole(id.sequence) {
             return Known::Whole;
         }
         sequences
@@ -158,28 +162,56 @@ impl EndedBadly {
     }
 }
 
+/// A part of a submission of which more may lie in other batches, and the seq of its own.
+#[derive(Debug, Clone, Copy)]
+pub struct FoundPart {
+    /// The batch's seq.
+    pub seq: u64,
+    /// Whose it is.
+    pub producer: ProducerId,
+    /// The part.
+    pub part: KeptPart,
+}
+
 impl KeptSubmissions {
-    /// Adds what was kept later.
-    pub fn absorb(&mut self, later: Self) {
-        let mut later: Vec<_> = later.producers.into_iter().collect();
-        later.sort_by_key(|(_, sequences)| sequences.heard);
-        for (producer, new) in later {
-            let sequences = self.hear(producer);
-            for (start, end) in new.whole {
-                sequences.add_whole(start, end);
-            }
-            for (sequence, items) in new.partly {
-                sequences.add_part(&KeptPart {
-                    sequence,
-                    first: 0,
-                    count: items,
-                    last: false,
-                });
+    /// Enters what a batch holds that is older than what was entered so far, in any order; its parts are left out.
+    pub fn enter_older(&mut self, records: &[ProducerRecord]) {
+        for record in records.iter().filter(|record| !record.whole.is_empty()) {
+            if let Some(sequences) = self.hear_older(record.producer) {
+                for (start, end) in &record.whole {
+                    sequences.add_whole(*start, *end);
+                }
             }
         }
-        for sequences in self.producers.values_mut() {
-            sequences.forget_parts_of_whole();
+    }
+
+    /// Enters the parts that were left out, all of them, so that those of one submission meet.
+    pub fn enter_parts(&mut self, mut parts: Vec<FoundPart>) {
+        parts.sort_by_key(|found| found.seq);
+        for FoundPart { producer, part, .. } in parts {
+            if let Some(sequences) = self.hear_older(producer)
+                && !sequences.has_whole(part.sequence)
+            {
+                sequences.add_part(&part);
+            }
         }
+    }
+
+    /// A producer of long ago: it is not put before those that were heard of since, and has no place where there are
+    /// too many of them.
+    fn hear_older(&mut self, producer: ProducerId) -> Option<&mut Sequences> {
+        let is_known = self.producers.contains_key(&producer);
+        if !is_known && self.producers.len() >= PRODUCERS_MAX {
+            return None;
+        }
+        // Of these, the later one is entered the older it is.
+        self.older += u64::from(!is_known);
+        let heard = HEARD_START.saturating_sub(self.older);
+        let sequences = self.producers.entry(producer);
+        Some(sequences.or_insert_with(|| Sequences {
+            heard,
+            ..Sequences::default()
+        }))
     }
 
     fn hear(&mut self, producer: ProducerId) -> &mut Sequences {
@@ -188,7 +220,7 @@ impl KeptSubmissions {
         }
         self.entries += 1;
         let sequences = self.producers.entry(producer).or_default();
-        sequences.heard = self.entries;
+        sequences.heard = HEARD_START + self.entries;
         sequences
     }
 
@@ -203,13 +235,9 @@ impl KeptSubmissions {
 }
 
 impl Sequences {
-    /// What is whole was once in parts, perhaps.
-    fn forget_parts_of_whole(&mut self) {
-        let whole = &self.whole;
-        self.partly.retain(|sequence, _| {
-            let before = whole.range(..=*sequence).next_back();
-            before.is_none_or(|(_, end)| end < sequence)
-        });
+    fn has_whole(&self, sequence: u64) -> bool {
+        let before = self.whole.range(..=sequence).next_back();
+        before.is_some_and(|(_, end)| *end >= sequence)
     }
 
     fn add_part(&mut self, part: &KeptPart) {
@@ -370,5 +398,62 @@ mod tests {
             contents.records(),
             [record(&[(4, 6), (8, 8)], &[(9, 0, 2, false)])]
         );
+    }
+
+    #[test]
+    fn what_is_older_meets_what_was_entered_before_it() {
+        let mut kept = KeptSubmissions::default();
+        let part = |sequence, first, count, last| KeptPart {
+            sequence,
+            first,
+            count,
+            last,
+        };
+        // The end of one lies in a later batch than its beginning, and is found first.
+        kept.enter(&[record(&[(9, 9)], &[(5, 2, 2, true), (6, 0, 1, false)])]);
+        check(&kept, 5, Known::New);
+        kept.enter_older(&[record(&[(7, 8)], &[])]);
+        let found = |seq, part| FoundPart {
+            seq,
+            producer: PRODUCER,
+            part,
+        };
+        kept.enter_parts(vec![
+            found(3, part(5, 2, 2, true)),
+            found(3, part(6, 0, 1, false)),
+            found(2, part(5, 0, 2, false)),
+            found(1, part(8, 0, 1, false)),
+        ]);
+        check(&kept, 5, Known::Whole);
+        check(&kept, 6, Known::Partly(1));
+        for sequence in 7..=9 {
+            check(&kept, sequence, Known::Whole);
+        }
+    }
+
+    #[test]
+    fn old_producers_do_not_push_out_those_of_late() {
+        let id = |n: usize| {
+            let mut bytes = [0; 16];
+            bytes[..8].copy_from_slice(&(n as u64).to_be_bytes());
+            ProducerId::from_bytes(bytes)
+        };
+        let of = |n: usize| ProducerRecord {
+            producer: id(n),
+            ..record(&[(1, 1)], &[])
+        };
+        let knows = |kept: &KeptSubmissions, n: usize| {
+            let (producer, sequence) = (id(n), 1);
+            kept.look_up(SubmissionId { producer, sequence }) == Known::Whole
+        };
+        let mut kept = KeptSubmissions::default();
+        kept.enter(&[of(0)]);
+        for n in 1..=PRODUCERS_MAX {
+            kept.enter_older(&[of(n)]);
+        }
+        // The oldest found no place; the next to be heard of takes that of the older half.
+        assert!(knows(&kept, 0) && knows(&kept, 1) && !knows(&kept, PRODUCERS_MAX));
+        kept.enter(&[of(PRODUCERS_MAX + 1)]);
+        assert!(knows(&kept, 0) && knows(&kept, 1) && !knows(&kept, PRODUCERS_MAX - 1));
     }
 }
