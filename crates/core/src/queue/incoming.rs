@@ -51,7 +51,7 @@ pub enum Begun {
     Durable,
 }
 
-/// Why a submission is refused at the door. Nothing of it is kept.
+/// Why a submission is refused at the door. Nothing is kept of it that was not before.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {

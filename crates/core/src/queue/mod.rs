@@ -3,8 +3,9 @@
 //! [`state::Queue`] takes submissions (`begin`), plans the writes of the next group (`plan`), and is told how
 //! they went (`complete`). The writes themselves happen in between, without its lock: [`group::Group::run`].
 //! [`commit::Commit`] puts a lock around it, and lets whoever comes first lead the commit for all.
-//! Sealing and making files ahead ([`keep`]), making room (`overflow`) and delivery ([`delivery`]) follow the same pattern: take a job under
-//! the lock, do its I/O without, report the result.
+//! Sealing and making files ahead ([`keep`]), making batches whole ([`create`]), making room (`overflow`), expiry
+//! ([`expiry`]) and delivery ([`delivery`]) follow the same pattern: take a job under the lock, do its I/O without,
+//! report the result.
 
 mod awaited;
 mod beats;
