@@ -150,7 +150,14 @@ impl Answer {
         match self {
             Self::Kept(ack) | Self::KeptBefore(ack) => !matches!(ack, Ack::Delivered),
             Self::Durable => true,
-            Self::Failed(failure) => matches!(failure, Failure::NoSpace | Failure::Unknown),
+            Self::Failed(failure) => match failure {
+                Failure::NoSpace | Failure::ReadOnly | Failure::Unknown => true,
+                Failure::Stopped
+                | Failure::Expired
+                | Failure::Dropped
+                | Failure::Removed
+                | Failure::Damaged => false,
+            },
         }
     }
 
@@ -182,4 +189,31 @@ pub enum Failure {
     Removed,
     /// Its batch was damaged; what could be read of it was delivered.
     Damaged,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_decides_unless_another_came_before_it() {
+        for decides in [
+            Answer::Kept(Ack::Synced),
+            Answer::KeptBefore(Ack::None),
+            Answer::Durable,
+            Answer::Failed(Failure::NoSpace),
+            Answer::Failed(Failure::ReadOnly),
+            Answer::Failed(Failure::Unknown),
+        ] {
+            assert!(decides.decides(), "{decides:?}");
+        }
+        for comes_later in [
+            Answer::Kept(Ack::Delivered),
+            Answer::KeptBefore(Ack::Delivered),
+            Answer::Failed(Failure::Expired),
+            Answer::Failed(Failure::Stopped),
+        ] {
+            assert!(!comes_later.decides(), "{comes_later:?}");
+        }
+    }
 }

@@ -215,11 +215,11 @@ impl SpoolSpace {
         if self.is_stale(&state) {
             self.look(&mut state);
         }
-        if state.read_only {
-            self.probe(&mut state);
-        }
-        let read_only = state.read_only;
+        let mut read_only = state.read_only;
         drop(state);
+        if read_only {
+            read_only = self.probe();
+        }
         if !read_only && let Some(again) = self.tend_ballast() {
             return Some(again);
         }
@@ -389,20 +389,20 @@ impl SpoolSpace {
         }
     }
 
-    /// Finds out whether a disk that was read-only can be written: by writing.
-    fn probe(&self, state: &mut State) {
-        self.look(state);
-        if state.seen.read_only
-            || self
-                .write_probe()
-                .is_err_and(|error| error.kind() == io::ErrorKind::ReadOnlyFilesystem)
-        {
-            return;
+    /// Finds out whether a disk that was read-only still is: by writing, while nobody waits for the account.
+    fn probe(&self) -> bool {
+        let written = self.write_probe();
+        let refused = written.is_err_and(|error| error.kind() == io::ErrorKind::ReadOnlyFilesystem);
+        let mut state = self.state();
+        self.look(&mut state);
+        if state.seen.read_only || refused {
+            return true;
         }
         state.read_only = false;
         if std::mem::take(&mut state.told_read_only) {
             tracing::info!("the file system of the spool can be written again");
         }
+        false
     }
 
     fn write_probe(&self) -> io::Result<()> {
