@@ -10,7 +10,7 @@ use crate::commands::{cat, create, flush, get, history, ls, show, status, submit
 const EXIT_CODES: &str = "\
 Exit codes:
    0  success (also where nobody reads standard output any more)
-   1  the batch has expired, was set aside or was dropped
+   1  a batch has expired, was set aside or was dropped
    2  damage was found: what can be read was read
   64  the command line is wrong
   65  the input can never be taken: do not repeat it
@@ -21,7 +21,7 @@ Exit codes:
   75  not now, or not known: try again
   76  the daemon does not speak this protocol
   77  not permitted
-  78  the spool is of a newer program
+  78  the queue has no sink, or the spool is of a newer program
 
 Example:
   echo hello | batchctl submit --queue logs";
@@ -103,9 +103,14 @@ impl Command {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(duration) if duration.is_zero() => Err("a timeout of nothing".to_owned()),
-        Ok(duration) => Ok(duration),
-        Err(error) => Err(error.to_string()),
+    match time(text)? {
+        Duration::ZERO => Err("a timeout of nothing".to_owned()),
+        duration => Ok(duration),
     }
+}
+
+/// Numbers and units.
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|_| "not a time: numbers with units, as in 500ms, 30s or 1h 30min".to_owned())
 }

@@ -33,6 +33,11 @@ pub(crate) enum Failure {
         /// Most bytes.
         bytes_max: u64,
     },
+    /// Batches of a flush ended otherwise.
+    NotDelivered {
+        /// How many.
+        batches: u64,
+    },
     /// Standard output cannot be written.
     Output(io::Error),
     /// What was asked for was done, and something cannot be read.
@@ -64,6 +69,9 @@ impl std::fmt::Display for Failure {
                 f,
                 "more than the daemon takes at once: {items_max} items, {bytes_max} bytes"
             ),
+            Self::NotDelivered { batches } => {
+                write!(f, "not delivered, or not whole: {}", batch_count(*batches))
+            }
             Self::Output(_) => f.write_str("cannot write to standard output"),
             Self::Damaged {
                 places,
@@ -81,7 +89,10 @@ impl std::error::Error for Failure {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Open(_, error) | Self::Read(_, error) | Self::Output(error) => Some(error),
-            Self::ItemTooLarge { .. } | Self::BatchTooLarge { .. } | Self::Damaged { .. } => None,
+            Self::ItemTooLarge { .. }
+            | Self::BatchTooLarge { .. }
+            | Self::NotDelivered { .. }
+            | Self::Damaged { .. } => None,
         }
     }
 }
@@ -118,6 +129,11 @@ pub(crate) fn count(number: u64, thing: &str) -> String {
     format!("{number} {thing}{plural}")
 }
 
+fn batch_count(number: u64) -> String {
+    let plural = if number == 1 { "" } else { "es" };
+    format!("{number} batch{plural}")
+}
+
 /// Text from elsewhere that keeps to its line and leaves the terminal alone.
 pub(crate) fn escape_controls(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -144,6 +160,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
             Failure::Open(..) => exit::NOINPUT,
             Failure::ItemTooLarge { .. } | Failure::BatchTooLarge { .. } => exit::DATAERR,
             Failure::Read(..) | Failure::Output(_) => exit::IOERR,
+            Failure::NotDelivered { .. } => exit::FAILURE,
             Failure::Damaged { .. } => exit::DAMAGED,
         };
     }
@@ -185,6 +202,9 @@ fn hint(error: &anyhow::Error, socket: &Path) -> Option<String> {
                 .to_owned(),
         );
     }
+    if let Some(Failure::NotDelivered { .. }) = error.downcast_ref::<Failure>() {
+        return Some("'batchctl history' tells what became of them".to_owned());
+    }
     let socket = socket.display();
     match error.downcast_ref::<ClientError>()? {
         ClientError::Connect { source, .. } if is_denied(source) => Some(format!(
@@ -199,10 +219,16 @@ fn hint(error: &anyhow::Error, socket: &Path) -> Option<String> {
         )),
         ClientError::DeadlineExceeded { last, .. } => Some(match last.as_deref() {
             Some(ClientError::Refused {
-                code: ErrorCode::SpoolFull | ErrorCode::NoSpace,
+                code:
+                    ErrorCode::SpoolFull
+                    | ErrorCode::NoSpace
+                    | ErrorCode::QueueFull
+                    | ErrorCode::ReadOnly
+                    | ErrorCode::TooManyWaiting,
                 ..
             }) => "'batchctl status' shows what waits and why; --timeout waits longer".to_owned(),
-            _ => "the daemon's log may say what holds it up; --timeout waits longer".to_owned(),
+            _ => "'batchctl status' and the daemon's log may say what holds it up; --timeout waits longer"
+                .to_owned(),
         }),
         ClientError::Refused {
             code: ErrorCode::UnknownQueue,
@@ -211,7 +237,24 @@ fn hint(error: &anyhow::Error, socket: &Path) -> Option<String> {
         ClientError::Refused {
             code: ErrorCode::NoSuchBatch,
             ..
-        } => Some("'batchctl ls' lists the batches; one that was delivered is gone".to_owned()),
+        } => Some(
+            "'batchctl ls' lists the batches there are, 'batchctl history' what became of others"
+                .to_owned(),
+        ),
+        ClientError::Refused {
+            code,
+            submission: Some(_),
+            ..
+        } if code.is_end_of_batch() => {
+            Some("it had been kept; 'batchctl history' tells what became of its batch".to_owned())
+        }
+        ClientError::Refused {
+            code: ErrorCode::Expired | ErrorCode::Dead | ErrorCode::Dropped,
+            ..
+        } => Some(
+            "'batchctl show' tells what became of it; 'batchctl cat' reads one that was set aside"
+                .to_owned(),
+        ),
         _ => None,
     }
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -117,23 +118,26 @@ pub(crate) fn run(
         config = origin,
         "batchd starts"
     );
+    let (events, event) = mpsc::channel();
+    let is_up = Arc::new(AtomicBool::new(false));
+    // Before the recovery: a SIGUSR1 that comes too early must not end it.
+    let told = events.clone();
+    let _signals = signals::watch(Arc::clone(&is_up), move |signal| {
+        told.send(Event::Told(signal)).ok();
+    })
+    .context("install signal handlers")?;
     let patience = manager.recovering(&config.spool.path);
     let spool = open_spool(&config)?;
-    let (events, event) = mpsc::channel();
-    let broken = events.clone();
     let engine = Engine::open(&config, spool, move |what| {
         // The receiver lives until the process ends.
-        broken.send(Event::Broken(what)).ok();
+        events.send(Event::Broken(what)).ok();
     })
     .context("open the spool")?;
     drop(patience);
     let engine = Arc::new(engine);
 
     // Whoever finds the socket can also stop the daemon.
-    let _signals = signals::watch(move |told| {
-        events.send(Event::Told(told)).ok();
-    })
-    .context("install signal handlers")?;
+    is_up.store(true, Ordering::SeqCst);
     let sockets = listen::open_all(&config.listen, inherited)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

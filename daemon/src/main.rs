@@ -54,6 +54,7 @@ fn run() -> u8 {
     }
     #[cfg(feature = "planted-faults")]
     plant();
+    raise_descriptor_limit();
     let manager = Manager::at(std::env::var_os(NOTIFY_VARIABLE).as_deref());
     match daemon::run(found, inherited, &manager) {
         Ok(()) => exit::OK,
@@ -87,6 +88,19 @@ fn chain(error: &anyhow::Error) -> String {
 fn effective_uid() -> u32 {
     use std::os::unix::fs::MetadataExt as _;
     std::fs::metadata("/proc/self").map_or(u32::MAX, |meta| meta.uid())
+}
+
+/// A queue has a descriptor or two, and so have each key and each connection: as many as the system grants.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let granted = getrlimit(Resource::Nofile);
+    let mut raised = granted;
+    raised.current = granted.maximum;
+    if raised.current != granted.current
+        && let Err(error) = setrlimit(Resource::Nofile, raised)
+    {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
 }
 
 fn complain(message: &str) {

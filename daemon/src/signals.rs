@@ -1,6 +1,8 @@
 //! Signals, through a thread that waits for them.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::{Handle, Signals};
@@ -15,11 +17,15 @@ pub(crate) enum Told {
 }
 
 /// Calls `tell` at the first SIGTERM or SIGINT, and at every SIGUSR1 before it. A second SIGTERM or SIGINT, while the
-/// daemon stops, does what it does without a handler: the spool takes no harm from it.
+/// daemon stops, does what it does without a handler, as does one before `is_up`, while it recovers: the spool takes
+/// no harm from it.
 ///
 /// # Errors
 /// Where the handlers cannot be installed.
-pub(crate) fn watch(tell: impl Fn(Told) + Send + 'static) -> io::Result<Handle> {
+pub(crate) fn watch(
+    is_up: Arc<AtomicBool>,
+    tell: impl Fn(Told) + Send + 'static,
+) -> io::Result<Handle> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])?;
     let handle = signals.handle();
     std::thread::Builder::new()
@@ -32,8 +38,12 @@ pub(crate) fn watch(tell: impl Fn(Told) + Send + 'static) -> io::Result<Handle> 
                     SIGINT => Told::Stop("SIGINT"),
                     _ => Told::Stop("SIGTERM"),
                 };
-                if let Told::Stop(_) = told {
-                    if stopping {
+                if let Told::Stop(name) = told {
+                    let starting = !is_up.load(Ordering::SeqCst);
+                    if starting {
+                        tracing::info!(signal = name, "stopped while it recovers");
+                    }
+                    if stopping || starting {
                         signal_hook::low_level::emulate_default_handler(signal).ok();
                     }
                     stopping = true;

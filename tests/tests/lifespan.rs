@@ -58,7 +58,7 @@ fn a_batch_of_its_own_is_there_until_it_expires() {
     let gone = site.batchctl(["cat", &short], b"").expect_code(1);
     assert!(gone.stderr.contains("has expired"), "{gone}");
     let shown = site.batchctl(["show", &short], b"").success();
-    assert!(shown.text().contains("lifespan"), "{shown}");
+    assert!(shown.text().contains("why    lifespan"), "{shown}");
     let nobody = get(&site, "0197f3a2-5f3b-7c44-9e1d-2b7c5a0d9e11").expect_code(66);
     assert!(nobody.stderr.contains("nothing is on record"), "{nobody}");
     assert_eq!(get(&site, &kept).success().text(), "one\ntwo\n");

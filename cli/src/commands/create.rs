@@ -10,7 +10,7 @@ use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use super::{Context, submit};
-use crate::args::Output;
+use crate::args::{self, Output};
 use crate::failure::Failure;
 use crate::input::{Event, Input};
 use crate::render::json;
@@ -131,11 +131,10 @@ impl Stop {
 }
 
 fn lifespan(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(lifespan) if lifespan < Duration::from_micros(1) => {
+    match args::time(text)? {
+        lifespan if lifespan < Duration::from_micros(1) => {
             Err("a lifespan is at least a microsecond".to_owned())
         }
-        Ok(lifespan) => Ok(lifespan),
-        Err(error) => Err(error.to_string()),
+        lifespan => Ok(lifespan),
     }
 }

@@ -1,6 +1,6 @@
 //! `batchctl history`
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use batchd_client::blocking::Client;
 use batchd_client::{BatchId, Error, HistoryEntry, HistoryQuery, QueueName};
@@ -80,7 +80,9 @@ fn since(text: &str) -> Result<SystemTime, String> {
     if let Ok(time) = humantime::parse_rfc3339_weak(text) {
         return Ok(time);
     }
-    let ago: Duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let ago = humantime::parse_duration(text).map_err(
+        |_| "neither a time ago, as in 90s, 1h or 2days, nor one as in 2026-01-31T12:00:00Z",
+    )?;
     let now = SystemTime::now();
     // Longer ago than time goes back is all there is.
     Ok(now.checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH))

@@ -14,6 +14,9 @@ use crate::render::text;
 const ROWS_ALIGNED: usize = 1000;
 
 /// Lists batches, by queue and seq
+///
+/// A closed batch is not opened for it: CREATED is then from its id, which may be older than its first item, and REASON
+/// is not known. 'batchctl show' tells both.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  batchctl ls --queue logs")]
 pub(crate) struct LsArgs {

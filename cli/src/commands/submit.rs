@@ -121,8 +121,13 @@ pub(crate) fn run(args: &SubmitArgs, context: &mut Context<'_>) -> anyhow::Resul
     };
     let submitted = submitter.submit_all(&input);
     let totals = submitter.client.totals();
-    if submitted.is_err() {
-        context.note = Some(what_is_kept(&totals, args.id.is_some()));
+    if let Err(error) = &submitted {
+        let kept = if has_ended(error) {
+            "delivered"
+        } else {
+            "kept"
+        };
+        context.note = Some(what_is_kept(&totals, kept, args.id.is_some()));
     }
     submitted?;
     if args.verbose || context.world.stderr_is_terminal {
@@ -304,13 +309,21 @@ fn summary(totals: &Totals, ack: Option<AckArg>) -> String {
     text
 }
 
+/// Whether items were kept and then, since it waited for the sink, not delivered.
+fn has_ended(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref(),
+        Some(batchd_client::Error::Refused { code, .. }) if code.is_end_of_batch()
+    )
+}
+
 /// What a person must know to go on after a failure.
-fn what_is_kept(totals: &Totals, has_id: bool) -> String {
+fn what_is_kept(totals: &Totals, kept: &str, has_id: bool) -> String {
     let after = totals.kept.items - totals.prefix.items;
     let mut text = match totals.prefix.items {
-        0 => "no item is known to be kept".to_owned(),
-        1 => "the first item is kept".to_owned(),
-        items => format!("the first {items} items are kept"),
+        0 => format!("no item is known to be {kept}"),
+        1 => format!("the first item is {kept}"),
+        items => format!("the first {items} items are {kept}"),
     };
     if after > 0 {
         text.push_str(&format!(", and {} after a gap", count(after, "item")));

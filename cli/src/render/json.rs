@@ -65,6 +65,7 @@ pub(crate) struct Flush {
     batches: u64,
     items: u64,
     delivered: bool,
+    not_delivered: u64,
 }
 
 pub(crate) fn flush(report: &FlushReport) -> Flush {
@@ -72,6 +73,7 @@ pub(crate) fn flush(report: &FlushReport) -> Flush {
         batches: report.batches,
         items: report.items,
         delivered: report.delivered,
+        not_delivered: report.not_delivered,
     }
 }
 

@@ -81,11 +81,15 @@ pub(crate) fn batch(batch: &BatchInfo) -> String {
 
 /// What a flush did.
 pub(crate) fn flush(report: &FlushReport) -> String {
-    let delivered = if report.delivered { "yes" } else { "not yet" };
+    let delivered = match (report.delivered, report.not_delivered) {
+        (true, _) => "yes".to_owned(),
+        (false, 0) => "not yet".to_owned(),
+        (false, batches) => format!("all but {batches}"),
+    };
     pairs(&[
         ("batches", report.batches.to_string()),
         ("items", report.items.to_string()),
-        ("delivered", delivered.to_owned()),
+        ("delivered", delivered),
     ])
 }
 
@@ -138,13 +142,16 @@ pub(crate) fn status(status: &ServerStatus) -> String {
 }
 
 fn room(space: &SpaceStatus) -> String {
-    format!(
-        "{} of {} used; {} free on the file system, {} must be",
+    let mut text = format!(
+        "{} of {} used; {} free on the file system",
         size(space.used_bytes),
         size(space.max_bytes),
-        size(space.free_bytes),
-        size(space.min_free_bytes)
-    )
+        size(space.free_bytes)
+    );
+    if space.min_free_bytes > 0 {
+        text.push_str(&format!(", {} must be", size(space.min_free_bytes)));
+    }
+    text
 }
 
 /// Name of a state.

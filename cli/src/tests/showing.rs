@@ -121,6 +121,7 @@ fn flush(peer: &mut Peer) {
                 batches: 1,
                 items: 20,
                 delivered: false,
+                not_delivered: 0,
             };
             Response::Flushed { request, report }
         }
@@ -137,7 +138,35 @@ fn flush_says_what_it_did() {
     delivered  not yet
     ");
     let ran = Bench::new().run_with("flush --queue logs --output json", flush);
-    insta::assert_snapshot!(ran.stdout, @r#"{"batches":1,"items":20,"delivered":false}"#);
+    insta::assert_snapshot!(ran.stdout, @r#"{"batches":1,"items":20,"delivered":false,"not_delivered":0}"#);
+}
+
+#[test]
+fn flush_tells_of_batches_that_ended_otherwise() {
+    let ran = Bench::new().run_with("flush --wait", |peer| {
+        peer.answer(|request| match request {
+            Request::Flush { request, .. } => Response::Flushed {
+                request,
+                report: FlushReport {
+                    batches: 3,
+                    items: 20,
+                    delivered: false,
+                    not_delivered: 2,
+                },
+            },
+            other => panic!("{other:?}"),
+        });
+    });
+    assert_eq!(ran.code, batchd_protocol::exit::FAILURE);
+    insta::assert_snapshot!(ran.stdout, @r"
+    batches    3
+    items      20
+    delivered  all but 2
+    ");
+    insta::assert_snapshot!(ran.stderr, @r"
+    batchctl: not delivered, or not whole: 2 batches
+    hint: 'batchctl history' tells what became of them
+    ");
 }
 
 fn two_items(peer: &mut Peer) {

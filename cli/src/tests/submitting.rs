@@ -107,6 +107,23 @@ fn submit_under_an_id_numbers_from_0_and_says_that_it_may_be_a_repeat() {
 }
 
 #[test]
+fn submit_says_that_what_was_kept_is_not_delivered() {
+    let mut bench = Bench::new();
+    bench.stdin = b"x".to_vec();
+    let ran = bench.run_with("submit --ack delivered", |peer| {
+        let received = peer.read_submission();
+        peer.fail(received.request, ErrorCode::Expired);
+        peer.read_to_end();
+    });
+    assert_eq!(ran.code, exit::FAILURE);
+    insta::assert_snapshot!(ran.stderr, @r"
+    batchctl: submission 0 not delivered: Expired
+    note: no item is known to be delivered
+    hint: it had been kept; 'batchctl history' tells what became of its batch
+    ");
+}
+
+#[test]
 fn submit_without_acknowledgement_still_sees_a_failure() {
     let mut bench = Bench::new();
     bench.stdin = b"x".to_vec();

@@ -44,8 +44,9 @@ pub enum Error {
         #[source]
         last: Option<Box<Self>>,
     },
-    /// The daemon does not take it, and a repeat would not change that.
-    #[error("{}{message}", refused_text(*.submission))]
+    /// The daemon does not take it, and a repeat would not change that. A submission that waited for the sink was
+    /// taken, where [`ErrorCode::is_end_of_batch`]: its batch ended otherwise.
+    #[error("{}{message}", refused_text(*.submission, *.code))]
     Refused {
         /// Why.
         code: ErrorCode,
@@ -155,10 +156,15 @@ fn deadline_text(waited: Duration, kept: u64, unknown: u64) -> String {
     text
 }
 
-fn refused_text(submission: Option<u64>) -> String {
+fn refused_text(submission: Option<u64>, code: ErrorCode) -> String {
+    let what = if code.is_end_of_batch() {
+        "not delivered"
+    } else {
+        "refused"
+    };
     submission.map_or_else(
         || "refused: ".to_owned(),
-        |index| format!("submission {index} refused: "),
+        |index| format!("submission {index} {what}: "),
     )
 }
 

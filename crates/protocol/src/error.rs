@@ -82,6 +82,15 @@ impl ErrorCode {
         )
     }
 
+    /// Whether it says how a batch ended, or that it was set aside: what was in it had been taken.
+    #[must_use]
+    pub const fn is_end_of_batch(self) -> bool {
+        matches!(
+            self,
+            Self::Expired | Self::Dead | Self::Dropped | Self::Unreadable
+        )
+    }
+
     /// The exit code of a program that fails with it.
     #[must_use]
     pub const fn exit_code(self) -> u8 {

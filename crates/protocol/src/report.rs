@@ -147,8 +147,11 @@ pub struct FlushReport {
     pub batches: u64,
     /// Items in them.
     pub items: u64,
-    /// Whether the sinks have them: always, where the request waited.
+    /// Whether the sinks have all of them. Only a request that waited can know.
     pub delivered: bool,
+    /// Where the request waited: batches among them that will not be delivered, or not whole, because they expired,
+    /// were dropped, are damaged or were removed.
+    pub not_delivered: u64,
 }
 
 /// A page of a batch's items.

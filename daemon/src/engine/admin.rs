@@ -205,23 +205,24 @@ async fn flush(engine: &Engine, only: Option<&str>, wait: bool) -> Result<FlushR
         // Subscribed before the look, so that no change is missed.
         let changes = queue.watch();
         let failures = queue.delivery().failures;
-        let batches = queue.commit.flush();
-        queue.hurry.notify_one();
+        let (batches, watch) = queue.commit.flush_watched();
+        queue.hurry.notify_waiters();
         report.batches += batches.len() as u64;
         report.items += batches.iter().map(|(_, items)| items).sum::<u64>();
         // Of all queues, those without a sink have nothing to wait for.
         if only.is_some() || queue.has_sink() {
-            waiting.push((queue, batches, changes, failures));
+            waiting.push((queue, batches, watch, changes, failures));
         }
     }
     engine.house.ring();
     if !wait {
         return Ok(report);
     }
-    for (queue, batches, mut changes, failures) in waiting {
+    for (queue, batches, watch, mut changes, failures) in waiting {
         loop {
             changes.borrow_and_update();
-            if queue.commit.undelivered(&batches) == 0 {
+            if !queue.commit.is_undelivered(&batches) {
+                report.not_delivered += watch.not_delivered();
                 break;
             }
             let state = queue.delivery().clone();
@@ -235,14 +236,14 @@ async fn flush(engine: &Engine, only: Option<&str>, wait: bool) -> Result<FlushR
             }
             if !queue.has_sink() {
                 let message = format!("queue {} has no sink; its batches are kept", queue.name);
-                return Err((ErrorCode::DeliveryFailed, message));
+                return Err((ErrorCode::NoSink, message));
             }
             if changes.changed().await.is_err() {
                 return Err((ErrorCode::Stopping, "the daemon is stopping".to_owned()));
             }
         }
     }
-    report.delivered = true;
+    report.delivered = report.not_delivered == 0;
     Ok(report)
 }
 
@@ -330,45 +331,52 @@ fn list(
         if after.is_some_and(|cursor| queue.name < cursor.queue) {
             continue;
         }
-        for info in infos(engine, &queue) {
-            let place = (&info.queue, info.state, info.seq);
-            if after.is_some_and(|c| place <= (&c.queue, c.state, c.seq)) {
-                continue;
-            }
-            if batches.len() == limit {
-                let next = batches.last().map(|last: &BatchInfo| ListCursor {
-                    queue: last.queue.clone(),
-                    state: last.state,
-                    seq: last.seq,
-                });
-                return Ok((batches, next));
-            }
-            batches.push(info);
+        let from = after.filter(|cursor| cursor.queue == queue.name);
+        // One more than there is room for shows that there is another page.
+        batches.extend(infos(engine, &queue, from, limit + 1 - batches.len()));
+        if batches.len() > limit {
+            batches.truncate(limit);
+            let next = batches.last().map(|last: &BatchInfo| ListCursor {
+                queue: last.queue.clone(),
+                state: last.state,
+                seq: last.seq,
+            });
+            return Ok((batches, next));
         }
     }
     Ok((batches, None))
 }
 
-/// A queue's batches, in order of state and seq.
-fn infos(engine: &Engine, queue: &Queue) -> Vec<BatchInfo> {
-    let state = queue.commit.lock();
-    let mut infos: Vec<_> = state
-        .open_views()
-        .iter()
-        .map(|view| open_info(engine, view))
-        .chain(
-            state
-                .ready()
-                .map(|b| sealed_info(engine, queue, b, BatchState::Ready)),
-        )
-        .chain(
-            state
-                .dead()
-                .map(|b| sealed_info(engine, queue, b, BatchState::Dead)),
-        )
-        .collect();
-    drop(state);
+/// A queue's batches behind a place, in order of state and seq: at most so many, since the queue is locked meanwhile.
+fn infos(
+    engine: &Engine,
+    queue: &Queue,
+    after: Option<&ListCursor>,
+    count_max: usize,
+) -> Vec<BatchInfo> {
+    let locked = queue.commit.lock();
+    let views = locked.open_views();
+    let mut infos: Vec<_> = views.iter().map(|view| open_info(engine, view)).collect();
     infos.sort_by_key(|info| (info.state, info.seq));
+    infos.retain(|info| after.is_none_or(|c| (info.state, info.seq) > (c.state, c.seq)));
+    infos.truncate(count_max);
+    for state in [BatchState::Ready, BatchState::Dead] {
+        let from = match after {
+            Some(cursor) if state < cursor.state => continue,
+            Some(cursor) if state == cursor.state => Some(cursor.seq),
+            _ => None,
+        };
+        let left = count_max - infos.len();
+        let info = |batch: &ReadyBatch| sealed_info(engine, queue, batch, state);
+        match (state, from) {
+            (BatchState::Dead, None) => infos.extend(locked.dead().take(left).map(info)),
+            (BatchState::Dead, Some(seq)) => {
+                infos.extend(locked.dead_after(seq).take(left).map(info));
+            }
+            (_, None) => infos.extend(locked.ready().take(left).map(info)),
+            (_, Some(seq)) => infos.extend(locked.ready_after(seq).take(left).map(info)),
+        }
+    }
     infos
 }
 

@@ -29,11 +29,13 @@ impl Flushed {
     }
 }
 
-/// Closes the open batches of all queues. They are sealed and delivered behind this.
+/// Closes the open batches of all queues. They are sealed and delivered behind this, also where a sink was waiting to
+/// be tried again.
 pub(crate) fn flush_all(engine: &Engine) -> Flushed {
     let mut flushed = Flushed::default();
     for queue in engine.queues() {
         flushed.add(&queue.commit.flush());
+        queue.hurry.notify_waiters();
     }
     engine.house.ring();
     flushed
@@ -50,6 +52,7 @@ pub(crate) fn drain(engine: &Engine, runtime: &Runtime, at_most: Duration) {
             flushed.add(&batches);
             // Without a sink there is nothing to wait for but the seals, and those come with the end.
             if queue.has_sink() && !batches.is_empty() {
+                queue.hurry.notify_waiters();
                 waiting.push(Waiting { queue, batches });
             }
         }
@@ -83,12 +86,15 @@ async fn wait_for(engine: &Engine, queue: &Queue, batches: &[(u64, u64)], deadli
         loop {
             changes.borrow_and_update();
             // Where the spool cannot be relied on any more, nobody delivers.
-            if engine.is_broken() || queue.commit.undelivered(batches) == 0 {
+            if engine.is_broken() || !queue.commit.is_undelivered(batches) {
                 return;
             }
             // Nobody tells here that the spool has failed: that is asked for.
-            if let Ok(Err(_)) = timeout(ASK_INTERVAL, changes.changed()).await {
-                return;
+            match timeout(ASK_INTERVAL, changes.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return,
+                // A sink that is waiting to be tried again may be there by now, and this is the last chance.
+                Err(_) => queue.hurry.notify_waiters(),
             }
         }
     };

@@ -142,9 +142,7 @@ pub(super) fn expire_at_access(engine: &Engine, id: BatchId) -> Result<bool, Fai
         match queue.commit.expire_at_access(id) {
             Ok(false) => {}
             Ok(true) => {
-                // The dispatcher may have found it taken.
-                queue.ready.notify_one();
-                queue.note(|_| {});
+                engine.batches_ended(&queue);
                 return Ok(true);
             }
             Err(broken) => {

@@ -109,6 +109,9 @@ fn keep(engine: &Engine, queue: &Queue) -> Option<Duration> {
     if kept.ready {
         queue.ready.notify_one();
     }
+    if kept.made_room {
+        engine.batches_ended(queue);
+    }
     let cleaned = match queue.commit.clean() {
         Ok(cleaned) => cleaned,
         Err(broken) => {
@@ -117,12 +120,7 @@ fn keep(engine: &Engine, queue: &Queue) -> Option<Duration> {
         }
     };
     if cleaned.claimed {
-        // It may have found its next batch taken; and whoever waits for a flush learns what became of his.
-        queue.ready.notify_one();
-        queue.note(|_| {});
-    }
-    if kept.made_room {
-        engine.room.notify_waiters();
+        engine.batches_ended(queue);
     }
     if kept.commit_due {
         if let Err(broken) = lead(engine, queue) {

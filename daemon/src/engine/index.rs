@@ -190,6 +190,8 @@ impl Keeper {
                 index.fail("more happened at once than it could take");
             }
             if index.rebuild_due() == Some(Duration::ZERO) {
+                // Whoever asks meanwhile need not wait for it.
+                self.queue.is_open.store(false, Ordering::SeqCst);
                 self.rebuild(&mut index);
             }
             self.queue.is_open.store(index.is_open(), Ordering::SeqCst);

@@ -221,6 +221,16 @@ impl Engine {
         }
     }
 
+    /// Batches have ended otherwise than by their dispatcher: tells whoever waits for them, or for their room.
+    fn batches_ended(&self, queue: &Queue) {
+        self.answer(&mut queue.commit.take_answers());
+        // It may have found its next batch taken.
+        queue.ready.notify_one();
+        // Whoever waits for a flush learns what became of his.
+        queue.note(|_| {});
+        self.room.notify_waiters();
+    }
+
     /// Tells all who wait for a sink that it will not be in this process.
     pub(crate) fn release_waiting(&self) {
         for queue in self.queues() {

@@ -146,12 +146,12 @@ fn flush_tells_what_became_of_it() {
     let _daemon = site.start();
     assert_eq!(
         flush(&site),
-        json!({"batches": 0, "items": 0, "delivered": true})
+        json!({"batches": 0, "items": 0, "delivered": true, "not_delivered": 0})
     );
     submit(&site, &[], b"a\nb\n").success();
     assert_eq!(
         flush(&site),
-        json!({"batches": 1, "items": 2, "delivered": true})
+        json!({"batches": 1, "items": 2, "delivered": true, "not_delivered": 0})
     );
     submit(&site, &["--queue", "stuck"], b"c\n").success();
     let failed = site

@@ -93,7 +93,7 @@ fn a_flush_of_all_queues_waits_for_those_that_have_a_sink() {
     assert_eq!(
         site.batchctl(["flush", "--wait", "--queue", "shelf"], b"")
             .code,
-        Some(75)
+        Some(78)
     );
     assert_eq!(daemon.term(), Exit::Code(0));
 }

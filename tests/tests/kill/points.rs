@@ -149,6 +149,8 @@ pub(super) struct Harness {
     pub(super) sink: SinkKind,
     /// A place where a daemon was killed, with batches in every state.
     pub(super) left_behind: Site,
+    /// Whether one violation is enough.
+    pub(super) until_found: bool,
 }
 
 impl Harness {
@@ -164,6 +166,7 @@ impl Harness {
             launch,
             sink,
             left_behind,
+            until_found: false,
         }
     }
 
@@ -204,6 +207,9 @@ impl Harness {
             summary
                 .violations
                 .extend(violations.map(|violation| format!("{point}: {violation}")));
+            if self.until_found && !summary.violations.is_empty() {
+                return;
+            }
             // A run can have a call less than the one that was recorded.
             if !outcome.killed && count > last {
                 return;

@@ -344,28 +344,7 @@ impl<T: Clone> Commit<T> {
 
     /// As [`flush`](Self::flush), for another reason than that somebody asked.
     pub fn flush_because(&self, reason: SealReason) -> Vec<(u64, u64)> {
-        let mut queue = self.lock();
-        let open: Vec<_> = queue
-            .open_views()
-            .iter()
-            .map(|view| (view.header.seq, u64::from(view.fill.items)))
-            .collect();
-        queue.close_all(reason);
-        let ready = queue
-            .ready()
-            .map(|batch| (batch.name.seq, batch.name.items));
-        ready.chain(open).collect()
-    }
-
-    /// How many of these seqs are still to be delivered.
-    #[must_use]
-    pub fn undelivered(&self, seqs: &[(u64, u64)]) -> usize {
-        let queue = self.lock();
-        let views = queue.open_views();
-        let open = views.iter().map(|view| view.header.seq);
-        let ready = queue.ready().map(|batch| batch.name.seq);
-        let here: std::collections::HashSet<u64> = open.chain(ready).collect();
-        seqs.iter().filter(|(seq, _)| here.contains(seq)).count()
+        self.lock().flush(reason)
     }
 
     /// Stops cleanly: nothing more is taken, what is closed is sealed, and open files end in a mark, synced. Call

@@ -335,6 +335,7 @@ impl<T: Clone> Queue<T> {
         }
         self.batch_ended(batch.name.id, outcome);
         self.flush_ended(batch.name.id);
+        self.watched_ended(batch.name.seq, outcome);
         match outcome {
             Outcome::Delivered | Outcome::DeliveredDamaged => {
                 self.counters.batches_delivered += 1;

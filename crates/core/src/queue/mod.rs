@@ -29,6 +29,7 @@ mod plan;
 pub mod recall;
 mod slots;
 pub mod state;
+mod watched;
 
 pub use awaited::WAITING_MAX;
 pub use beats::Looked;
@@ -39,3 +40,4 @@ pub use delivery::FinishError;
 pub use incoming::{Ack, Answer, Begun, Failure, Incoming, Refusal};
 pub use observe::{BatchEvents, QueuePrint};
 pub use state::{Counters, OPEN_BATCHES_MAX, OpenView, PRODUCER_WINDOW, Queue, QueueOptions};
+pub use watched::FlushWatch;

@@ -20,6 +20,7 @@ use super::lanes::Lanes;
 use super::observe::BatchEvents;
 use super::recall::Recall;
 use super::slots::Slots;
+use super::watched::Watches;
 use crate::env::Env;
 use crate::policy::{Deadline, ExpiryGate, Fill, Load, Policy};
 use crate::spool::kept::{EndedBadly, KeptSubmissions};
@@ -128,6 +129,8 @@ pub struct Queue<T> {
     pub(super) recall: Option<Recall>,
     /// Who waits for the sink.
     pub(super) awaited: Awaited,
+    /// Who waits for the end of a flush.
+    pub(super) watches: Watches,
     /// Answers for those whose batches ended, until they are taken.
     pub(super) outbox: Vec<(T, Answer)>,
     pub(super) next_seq: u64,
@@ -197,6 +200,7 @@ impl<T: Clone> Queue<T> {
             ended_badly: std::mem::take(&mut recovered.recollection.ended_badly),
             recall: Some(Recall::new(&recovered.recollection)),
             awaited: Awaited::default(),
+            watches: Watches::default(),
             outbox: Vec::new(),
             next_seq: recovered.next_seq,
             newest_millis: recovered.newest_micros / 1000,
