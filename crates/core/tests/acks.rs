@@ -251,3 +251,36 @@ fn a_wall_clock_that_is_set_back_makes_nothing_old() {
     2 known
     ");
 }
+
+#[test]
+fn delivered_is_not_said_of_a_rest_whose_first_part_was_set_aside() {
+    // The second part finds no room; the first is kept, set aside, and the rest comes with the repeat.
+    let script = "submit a 2 10; lead; submit a 7 10 delivered; group; full 0; group; heal all; keep; bury; \
+                  repeat 1 delivered; lead; flush; keep; deliver all";
+    assert_snapshot!(run(script), @r"
+    0 Kept(Synced)
+    1 Failed(NoSpace)
+    1 Durable
+    flush of 2
+    delivered 3: 1.2 1.3 1.4 1.5
+    delivered 4: 1.6
+    1 Failed(Dropped)
+    ");
+}
+
+#[test]
+fn delivered_is_not_said_of_what_could_not_be_recovered() {
+    // The start finds no room to copy the open batch, which stays where it is.
+    let script = "submit a 2 10; lead; full 0; reopen; repeat 0; repeat 0 delivered; list; release; \
+                  heal all; reopen; repeat 0 delivered; flush; keep; deliver all";
+    assert_snapshot!(run(script), @r"
+    0 Kept(Synced)
+    0 known
+    0 waits for the sink
+    0 Failed(Stopped)
+    0 waits for the sink
+    flush of 1
+    delivered 1: 0.0 0.1
+    0 KeptBefore(Delivered)
+    ");
+}

@@ -248,3 +248,44 @@ fn threads_create_while_others_submit_and_deliver() {
     assert!(ids.windows(2).all(|pair| pair[0] < pair[1]));
     assert!(made.iter().all(|id| ids.contains(id)));
 }
+
+#[test]
+fn a_created_batch_follows_also_the_last_batch_of_a_key_that_was_forgotten() {
+    let mut world = started(small());
+    world.run("submit a 4 10; lead").unwrap();
+    // So many keys that those which hold nothing are forgotten, though its batch is not sealed yet.
+    for key in 0..2100 {
+        world.run(&format!("submit k{key} 1 5")).unwrap();
+    }
+    world.run("create a 1 10; deliver; deliver").unwrap();
+    let delivered = world
+        .out
+        .lines()
+        .filter(|line| line.starts_with("delivered"));
+    assert_snapshot!(delivered.collect::<Vec<_>>().join("\n"), @r"
+    delivered 1: 0.0 0.1 0.2 0.3
+    delivered 2: 2101.0
+    ");
+}
+
+#[test]
+fn a_batch_that_finds_no_room_keeps_no_smaller_one_out() {
+    let script =
+        "submit b 1 10; lead; full 3000; create a 4 900; submit b 1 10; lead; heal; keep; list";
+    let out = run(small(), script);
+    assert!(
+        out.contains("1 not created: the file system is full"),
+        "{out}"
+    );
+    assert!(out.contains("2 Kept(Synced)"), "{out}");
+}
+
+#[test]
+fn where_nothing_can_be_written_that_is_said_also_where_an_older_batch_cannot_be_sealed() {
+    let script = "submit a 1 10; lead; readonly; create a 1 10; heal all; keep; list";
+    assert_snapshot!(run(small(), script), @r"
+    0 Kept(Synced)
+    1 not created: the file system of the spool is read-only
+    ready 1: 0.0
+    ");
+}

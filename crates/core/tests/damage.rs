@@ -59,12 +59,7 @@ impl Spool {
         let script = "submit a 3 20; lead; submit a 1 20; lead; keep; deliver; \
                       submit d 1 30; submit d 3 10; lead; keep; ";
         world.start().and_then(|()| world.run(script)).unwrap();
-        let batch: ReadyBatch = world.commit().next_ready().unwrap();
-        let (inspection, _) = world.read(&batch).unwrap();
-        world
-            .commit()
-            .bury(&batch, &inspection, 1, "no".to_owned())
-            .unwrap();
+        world.run("bury").unwrap();
         let script = "submit a 1 40; lead; submit a 2 30; submit a 3 25; lead; \
                       submit a 2 200 end; submit b 1 500; lead; \
                       submit a 1 300; lead; submit a 1 700; submit b 1 10; lead; submit b 1 400; lead; keep";

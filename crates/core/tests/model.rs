@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use batchd_core::frame::OnExpire;
 use batchd_core::frame::planted::Planted;
-use batchd_core::policy::{ExpiryRules, Interval, IntervalMode, Policy};
+use batchd_core::policy::{ExpiryRules, Interval, IntervalMode, Overflow, Policy, Quota};
 use batchd_core::queue::Ack;
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
@@ -17,18 +17,58 @@ use support::book::Due;
 use support::crash::{Plant, drain_and_check};
 use support::world::{Dead, World};
 
+const KEYS: [&str; 5] = ["a", "b", "c", "d", "-"];
+
+/// What a run is made with.
+#[derive(Debug, Clone)]
+struct Rules {
+    policy: Policy,
+    open_batches_max: usize,
+    spool_bytes_max: u64,
+    /// Whether a start reads at once whose submissions its batches hold.
+    recalls: bool,
+}
+
+fn rules() -> impl Strategy<Value = Rules> {
+    let spool = prop_oneof![3 => Just(u64::MAX), 1 => 3000..9000u64];
+    let open = prop_oneof![1 => Just(1024usize), 2 => 1..4usize];
+    let quota = (0..4usize, 4..20u64, 2000..9000u64, 0..3usize);
+    (policy(), open, spool, quota, prop::bool::weighted(0.8)).prop_map(
+        |(policy, open_batches_max, spool_bytes_max, (bounds, items, bytes, overflow), recalls)| {
+            Rules {
+                policy: Policy {
+                    quota: Quota {
+                        items: (bounds & 1 == 1).then_some(items),
+                        bytes: (bounds & 2 == 2).then_some(bytes),
+                    },
+                    overflow: [Overflow::Reject, Overflow::Block, Overflow::DropOldest][overflow],
+                    ..policy
+                },
+                open_batches_max,
+                spool_bytes_max,
+                recalls,
+            }
+        },
+    )
+}
+
 fn step() -> impl Strategy<Value = String> {
-    let submit = (0..3usize, 1..7usize, 5..900usize, 0..4usize, 0..6usize);
+    let submit = (0..KEYS.len(), 1..7usize, 5..900usize, 0..5usize, 0..6usize);
     let submit = submit.prop_map(|(key, count, size, ack, end)| {
-        let ack = ["", " written", " none", ""][ack];
+        let ack = ["", " written", " none", "", " delivered"][ack];
         let end = if end == 0 { " end" } else { "" };
-        format!("submit {} {count} {size}{ack}{end}", ["a", "b", "c"][key])
+        format!("submit {} {count} {size}{ack}{end}", KEYS[key])
     });
     prop_oneof![
         8 => submit,
-        2 => (0..12usize, 0..3usize)
-            .prop_map(|(n, ack)| format!("repeat {n}{}", ["", " written", ""][ack])),
+        2 => (0..12usize, 0..4usize)
+            .prop_map(|(n, ack)| format!("repeat {n}{}", ["", " written", "", " delivered"][ack])),
         6 => Just("lead".to_owned()),
+        1 => Just("group".to_owned()),
+        3 => Just("plan".to_owned()),
+        2 => Just("land".to_owned()),
+        1 => Just("hold".to_owned()),
+        1 => Just("let go".to_owned()),
         4 => Just("keep".to_owned()),
         1 => Just("close".to_owned()),
         3 => Just("deliver".to_owned()),
@@ -38,10 +78,12 @@ fn step() -> impl Strategy<Value = String> {
         1 => Just("reopen".to_owned()),
         2 => (0..u32::MAX).prop_map(|seed| format!("crash {seed}")),
         1 => (0..3000usize).prop_map(|room| format!("full {room}")),
-        2 => Just("heal".to_owned()),
-        2 => (0..3usize, 1..7usize, 5..900usize, 0..4usize).prop_map(|(key, count, size, life)| {
+        1 => Just("readonly".to_owned()),
+        2 => Just("heal all".to_owned()),
+        1 => Just("recall".to_owned()),
+        2 => (0..KEYS.len(), 1..7usize, 5..900usize, 0..4usize).prop_map(|(key, count, size, life)| {
             let life = ["", " 200", " 700", " 5000"][life];
-            format!("create {} {count} {size}{life}", ["a", "b", "c"][key])
+            format!("create {} {count} {size}{life}", KEYS[key])
         }),
         2 => Just("clean".to_owned()),
         1 => Just("touch".to_owned()),
@@ -83,9 +125,17 @@ fn policy() -> impl Strategy<Value = Policy> {
     })
 }
 
-fn check(policy: &Policy, steps: &[String]) -> Result<(), TestCaseError> {
+fn world_of(rules: &Rules) -> World {
+    let mut world = World::new(rules.policy.clone());
+    world.open_batches_max = rules.open_batches_max;
+    world.spool_bytes_max = rules.spool_bytes_max;
+    world.recalls = rules.recalls;
+    world
+}
+
+fn check(rules: &Rules, steps: &[String]) -> Result<(), TestCaseError> {
     let fail = |why: String| TestCaseError::fail(format!("{why}\nscript: {}", steps.join("; ")));
-    let mut world = World::new(policy.clone());
+    let mut world = world_of(rules);
     world.start().unwrap();
     for step in steps {
         // A repeat of what was not submitted yet is nothing.
@@ -98,20 +148,38 @@ fn check(policy: &Policy, steps: &[String]) -> Result<(), TestCaseError> {
         }
         // A restart is not tried on a full disk: what it leaves alone then comes out late.
         if step.contains("reopen") {
-            world.run("heal").unwrap();
+            world.run("heal all").unwrap();
         }
         if let Err(Dead(why)) = world.run(step) {
             return Err(fail(format!("died: {why}\n{}", world.disk.op_log())));
         }
+        if let Err(why) = world.audit() {
+            return Err(fail(format!("after {step}: {why}\n{}", world.out)));
+        }
     }
-    world.run("heal").unwrap();
-    if world.commit.is_some() {
-        drain_and_check(&mut world).map_err(|v| fail(format!("{v}\n{}", world.out)))?;
-    }
+    end(&mut world).map_err(|why| fail(format!("{why}\n{}", world.out)))?;
     world
         .book
         .check(Due::Acked(Ack::Synced))
         .map_err(|v| fail(v.to_string()))
+}
+
+/// Takes all that bounds the queue away, and demands that whatever was begun ends.
+fn end(world: &mut World) -> Result<(), String> {
+    world.run("heal all").unwrap();
+    while world.commit().recall(3) {}
+    world.drain().map_err(|Dead(why)| why)?;
+    world.audit()?;
+    let unanswered = world.commit().lock().unanswered();
+    if unanswered > 0 {
+        return Err(format!("{unanswered} are never answered"));
+    }
+    // Repeats of all that there was would not fit.
+    world.policy.quota = Quota::default();
+    (world.spool_bytes_max, world.recalls) = (u64::MAX, true);
+    world.run("stop; reopen").map_err(|Dead(why)| why)?;
+    drain_and_check(world).map_err(|violation| violation.to_string())?;
+    world.audit()
 }
 
 proptest! {
@@ -123,8 +191,8 @@ proptest! {
     })]
 
     #[test]
-    fn any_script_keeps_the_promises(policy in policy(), steps in prop::collection::vec(step(), 1..40)) {
-        check(&policy, &steps)?;
+    fn any_script_keeps_the_promises(rules in rules(), steps in prop::collection::vec(step(), 1..40)) {
+        check(&rules, &steps)?;
     }
 }
 
@@ -138,7 +206,7 @@ fn a_planted_bug_is_found() {
     let mut runner =
         TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]));
     let steps = prop::collection::vec(step(), 1..40);
-    let found = runner.run(&(policy(), steps), |(policy, steps)| check(&policy, &steps));
+    let found = runner.run(&(rules(), steps), |(rules, steps)| check(&rules, &steps));
     let why = found.unwrap_err().to_string();
     assert!(why.contains("Lost"), "{why}");
 }

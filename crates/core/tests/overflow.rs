@@ -373,3 +373,14 @@ proptest! {
         check(quota, max_items, &steps)?;
     }
 }
+
+#[test]
+fn who_finds_a_batch_taken_that_cannot_be_dropped_is_told_to_look_again() {
+    let mut world = World::new(dropping(4, 2));
+    world.start().unwrap();
+    world
+        .run("submit a 2 10; submit a 2 10; lead; keep; submit a 2 10; readonly")
+        .unwrap();
+    let kept = world.commit().keep().unwrap();
+    assert!(kept.ready && !kept.made_room, "{kept:?}");
+}

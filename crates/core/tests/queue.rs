@@ -16,7 +16,7 @@ use batchd_core::queue::{Ack, Answer, Begun, Incoming};
 use batchd_core::spool::ledger::Outcome;
 use insta::assert_snapshot;
 use support::book::Due;
-use support::world::{Dead, World, read_items};
+use support::world::{Dead, World, read_items, small};
 
 /// Runs a script under `items N bytes N age MS`, each of which may be `off` or left out.
 fn run(policy: &str, script: &str) -> String {
@@ -767,4 +767,64 @@ fn threads_lead_keep_house_and_deliver_at_once() {
         .book
         .check(Due::All)
         .unwrap_or_else(|violation| panic!("{violation}"));
+}
+
+#[test]
+fn a_batch_that_is_closed_while_its_group_is_under_way_is_seen_to() {
+    let mut world = World::new(Policy {
+        max_age: Some(Duration::from_secs(1)),
+        ..Policy::default()
+    });
+    world
+        .start()
+        .and_then(|()| world.run("submit a 1 10; lead; keep; submit a 1 10; wait 1s"))
+        .unwrap();
+    let mut group = world.commit().lock().plan().unwrap();
+    world.run("keep; due").unwrap();
+    world.commit().take_keep_due();
+    let result = group.run(world.commit().env());
+    world
+        .commit()
+        .lock()
+        .complete(group, &result, &mut Vec::new());
+    assert!(
+        world.commit().take_keep_due(),
+        "nobody seals it: {}",
+        world.out
+    );
+}
+
+#[test]
+fn what_the_leader_of_a_commit_sealed_is_told_when_the_house_is_kept() {
+    let mut world = World::new(small());
+    world
+        .start()
+        .and_then(|()| world.run("submit a 4 10 written; lead; repeat 0; lead"))
+        .unwrap();
+    assert_eq!(world.commit().lock().ready().count(), 1);
+    assert!(world.commit().keep().unwrap().ready, "no dispatcher looks");
+    assert!(!world.commit().keep().unwrap().ready);
+}
+
+#[test]
+fn a_sync_that_is_due_waits_for_the_group_under_way_and_nobody_spins() {
+    let mut world = World::new(small());
+    world
+        .start()
+        .and_then(|()| world.run("submit b 1 10 written; lead; wait 600; submit a 1 10"))
+        .unwrap();
+    assert_eq!(world.commit().lock().next_due(), Some(Duration::ZERO));
+    // The group of a single file, as where the sync of the other became due just behind it.
+    world
+        .run("lead; submit b 1 10 written; lead; submit a 1 10")
+        .unwrap();
+    let mut group = world.commit().lock().plan().unwrap();
+    world.clock.advance(Duration::from_secs(1));
+    assert!(world.commit().lock().next_due() > Some(Duration::ZERO));
+    let result = group.run(world.commit().env());
+    world
+        .commit()
+        .lock()
+        .complete(group, &result, &mut Vec::new());
+    assert_eq!(world.commit().lock().next_due(), Some(Duration::ZERO));
 }

@@ -4,13 +4,15 @@
 //! process that is no more, is in no slot, and no batch in memory says whose submissions it holds: it waits until all
 //! batches that were there when it came have ended.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use batchd_frame::{BatchId, SubmissionId};
 
+use super::audit::demand;
 use super::incoming::{Ack, Answer, Begun, Failure, Refusal};
-use super::slots::Slot;
+use super::slots::{Slot, Slots};
 use super::state::Queue;
+use crate::spool::kept::EndedBadly;
 use crate::spool::ledger::Outcome;
 
 /// So many submissions of a queue may wait for its sink.
@@ -31,6 +33,38 @@ impl Awaited {
     /// A slot has a frame in a batch.
     pub(super) fn expect(&mut self, batch: BatchId, slot: u32) {
         self.by_batch.entry(batch).or_default().push(slot);
+    }
+
+    /// The lowest seq up to which somebody waits.
+    pub(super) fn waits_up_to(&self) -> Option<u64> {
+        self.up_to.first_key_value().map(|((seq, _), _)| *seq)
+    }
+
+    /// Whether those who wait are in slots, and wait for batches that have not ended.
+    pub(super) fn audit<T>(&self, slots: &Slots<T>, here: &HashSet<BatchId>) -> Result<(), String> {
+        let (mut awaited, mut waiting) = (0, 0);
+        for (_, slot) in slots.iter().filter(|(_, slot)| slot.ack == Ack::Delivered) {
+            let repeats = slot.repeats.iter();
+            waiting += 1 + repeats.filter(|(_, ack)| *ack == Ack::Delivered).count();
+            awaited += slot.awaited as usize;
+        }
+        demand(waiting == self.waiting, || {
+            format!(
+                "{} are said to wait for the sink, and {waiting} do",
+                self.waiting
+            )
+        })?;
+        demand(
+            awaited == self.by_batch.values().map(Vec::len).sum::<usize>(),
+            || "a slot waits for a batch that does not know of it".to_owned(),
+        )?;
+        demand(self.by_batch.keys().all(|id| here.contains(id)), || {
+            "somebody waits for a batch that has ended".to_owned()
+        })?;
+        let up_to = |number: &u32| slots.get(*number).is_some_and(|slot| slot.durable);
+        demand(self.up_to.keys().all(|(_, number)| up_to(number)), || {
+            "nobody waits up to a seq".to_owned()
+        })
     }
 
     /// A slot is answered: its number will be that of another.
@@ -72,7 +106,8 @@ impl<T: Clone> Queue<T> {
         if self.ended_badly.contains(id) {
             return Err(Refusal::EndedBadly);
         }
-        if self.oldest_seq().is_none() {
+        let is_parked = self.parked.contains(id);
+        if self.oldest_seq().is_none() && !is_parked {
             return Ok(Begun::Known);
         }
         let number = self.slots.insert(Slot {
@@ -81,7 +116,11 @@ impl<T: Clone> Queue<T> {
             ..Slot::new(Some(ticket), None, Ack::Delivered)
         });
         self.awaited.waiting += 1;
-        let newest = self.next_seq.saturating_sub(1);
+        // What is parked goes out after the next start at the earliest: it waits for the end of this process.
+        let newest = match is_parked {
+            true => u64::MAX,
+            false => self.next_seq.saturating_sub(1),
+        };
         self.awaited.up_to.insert((newest, number), id);
         Ok(Begun::Durable)
     }
@@ -106,9 +145,7 @@ impl<T: Clone> Queue<T> {
             .chain(slot.repeats.iter().map(|(t, _)| t));
         answers.extend(waiting.map(|ticket| (ticket.clone(), Answer::Durable)));
         if slot.awaited == 0 {
-            let answer = slot
-                .fate
-                .map_or(Answer::Kept(Ack::Delivered), Answer::Failed);
+            let answer = final_answer(slot, &self.ended_badly, &self.parked);
             self.answer(number, answer, answers);
         }
     }
@@ -124,9 +161,7 @@ impl<T: Clone> Queue<T> {
             slot.awaited -= 1;
             slot.fate = slot.fate.or(fate(outcome));
             if slot.durable && slot.awaited == 0 {
-                let answer = slot
-                    .fate
-                    .map_or(Answer::Kept(Ack::Delivered), Answer::Failed);
+                let answer = final_answer(slot, &self.ended_badly, &self.parked);
                 self.answer(number, answer, &mut answers);
             }
         }
@@ -154,7 +189,7 @@ impl<T: Clone> Queue<T> {
     }
 
     /// The lowest seq of what is not delivered yet.
-    fn oldest_seq(&self) -> Option<u64> {
+    pub(super) fn oldest_seq(&self) -> Option<u64> {
         let open = self.lanes.iter().filter_map(|lane| lane.batch.as_ref());
         let open = open.map(|batch| batch.header.seq);
         let closing = self.closing.iter().map(|closing| closing.batch.header.seq);
@@ -172,6 +207,17 @@ impl<T: Clone> Queue<T> {
         self.awaited = Awaited::default();
         self.outbox = answers;
     }
+}
+
+/// All batches with parts of it that somebody waited for have ended. A first part that was kept before, under the same
+/// id, may have ended as well, and badly, or not be delivered by this process.
+fn final_answer<T>(slot: &Slot<T>, ended_badly: &EndedBadly, parked: &EndedBadly) -> Answer {
+    let is_in = |set: &EndedBadly| slot.id.is_some_and(|id| set.contains(id));
+    let before = is_in(ended_badly)
+        .then_some(Failure::Dropped)
+        .or(is_in(parked).then_some(Failure::Stopped));
+    let failure = slot.fate.or(before);
+    failure.map_or(Answer::Kept(Ack::Delivered), Answer::Failed)
 }
 
 /// What that means for those who wait for the sink.

@@ -3,11 +3,12 @@
 //! Everything goes by the boot-time clock, so that a step of the wall clock closes nothing early or late. Only what
 //! was open before a start has its ages by the wall clock, once, at the start.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use batchd_frame::{BatchId, SealReason};
 
+use super::audit::demand;
 use super::due::close_lane;
 use super::lanes::Lane;
 use super::state::Queue;
@@ -48,6 +49,13 @@ impl Beats {
     /// Takes note of when a batch was closed that is now being sealed.
     pub(super) fn note_closed(&mut self, at: Duration) {
         self.flushed = self.flushed.max(at);
+    }
+
+    /// Whether the batches whose end is waited for have not ended.
+    pub(super) fn audit(&self, here: &HashSet<BatchId>) -> Result<(), String> {
+        demand(self.under_way.keys().all(|id| here.contains(id)), || {
+            "a beat waits for a batch that has ended".to_owned()
+        })
     }
 
     /// Takes note of how many beats a look found, and how many of them were skipped.

@@ -43,7 +43,8 @@ pub enum Led {
 /// What a look at the house came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Kept {
-    /// Batches became ready for delivery.
+    /// Batches became ready for delivery since it was last asked, or some were claimed meanwhile: the dispatcher may
+    /// have found its next one taken.
     pub ready: bool,
     /// Batches were dropped: there is room for those who wait for it.
     pub made_room: bool,
@@ -204,10 +205,7 @@ impl<T: Clone> Commit<T> {
                     self.lock().keep_due = true;
                 }
                 GroupResult::NoSpace(error) => {
-                    // Who refuses finds out by trying; who waits must know for what.
-                    if self.waits_for_room {
-                        self.space.note_no_space(bytes);
-                    }
+                    self.note_no_space(bytes);
                     if self.no_space.swap(true, Ordering::Relaxed) {
                         tracing::debug!(queue = %self.name, "still no space");
                     } else {
@@ -251,6 +249,13 @@ impl<T: Clone> Commit<T> {
         std::mem::take(&mut self.lock().outbox)
     }
 
+    /// A write of so many bytes found no room. Who refuses finds out by trying; who waits must know for what.
+    pub(super) fn note_no_space(&self, bytes: u64) {
+        if self.waits_for_room {
+            self.space.note_no_space(bytes);
+        }
+    }
+
     fn tell_group_ended(&self, queue: &Queue<T>) {
         if queue.group_waiters > 0 {
             self.group_ended.notify_all();
@@ -286,9 +291,8 @@ impl<T: Clone> Commit<T> {
         queue.close_over();
         drop(queue);
         self.log_beats(looked);
-        let mut ready = self.seal_closed()?;
-        let made_room = self.make_room()?;
-        ready |= made_room;
+        self.seal_closed()?;
+        let made = self.make_room()?;
         // What need not be there leaves the room to what must.
         let spare_bytes = self.lock().spare_bytes();
         let job = match self.space.has_room_to_spare(2 * spare_bytes) {
@@ -308,7 +312,9 @@ impl<T: Clone> Commit<T> {
             }
         }
         let summary = self.log_dropped(false);
-        let queue = self.lock();
+        let mut queue = self.lock();
+        // The leader of a commit seals as well, and tells no dispatcher.
+        let ready = std::mem::take(&mut queue.newly_ready) || made.claimed;
         let retry = (queue.seals_waiting() > 0).then_some(SEAL_RETRY);
         let next_due = [queue.next_due(), retry, summary]
             .into_iter()
@@ -318,7 +324,7 @@ impl<T: Clone> Commit<T> {
         let commit_due = queue.has_barriers() || queue.sync_is_due();
         Ok(Kept {
             ready,
-            made_room,
+            made_room: made.dropped,
             next_due,
             commit_due,
         })

@@ -35,6 +35,10 @@ impl<T: Clone> Queue<T> {
                 self.stop_unknown(answers);
             }
         }
+        // Parts that were cut, or kept before, do not add up to what came in.
+        if self.dirty.is_empty() {
+            self.pending_bytes = 0;
+        }
         if std::mem::take(&mut self.close_when_done) {
             let boot = self.env.clock.boot();
             for lane in self.lanes.iter_mut() {
@@ -91,7 +95,7 @@ impl<T: Clone> Queue<T> {
                 after.deadline = Deadline::from_first_item(boot, after.header.lifespan);
                 lane.flushed = None;
             }
-            self.keep_due |= start != Start::Begun || close.is_some() || !sync;
+            self.keep_due |= start != Start::Begun || !sync;
             if !frames.is_empty() {
                 lane.quieted = (Duration::ZERO, boot);
                 // It was idle only until this group.
@@ -102,6 +106,8 @@ impl<T: Clone> Queue<T> {
             }
             match close.or(lane.close.take()) {
                 Some(reason) => {
+                    // Also where somebody closed it meanwhile: its seal waits for nobody else.
+                    self.keep_due = true;
                     lane.batch = None;
                     lane.unsynced_since = None;
                     let planted = is_planted(Planted::GroupSpansBatches)
@@ -241,9 +247,14 @@ impl<T: Clone> Queue<T> {
                 self.answer(number, Answer::Failed(failure), answers);
             }
         }
-        if self.lanes.iter().all(|lane| lane.pending.is_empty()) {
-            self.pending_bytes = 0;
-        }
+        self.dirty
+            .retain(|number| match self.lanes.get_mut(*number) {
+                Some(lane) if lane.pending.is_empty() => {
+                    lane.listed = false;
+                    false
+                }
+                _ => true,
+            });
         self.spares
             .make_contiguous()
             .sort_by_key(|spare| spare.name.seq);

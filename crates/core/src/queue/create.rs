@@ -125,6 +125,9 @@ impl<T: Clone> Commit<T> {
         self.wait_for_group()?;
         self.seal_closed()?;
         if self.lock().is_sealing(&making.header.key, making.name.seq) {
+            if self.space().is_read_only() {
+                return Err(CreateError::ReadOnly);
+            }
             let why = "the open batch of the same key cannot be sealed before it";
             return Err(CreateError::NoSpace(why.to_owned()));
         }
@@ -146,7 +149,7 @@ impl<T: Clone> Commit<T> {
             // After a failed sync, or one that is not understood, no file is trusted.
             let is_sync = error.operation == "sync";
             return Err(if error.is_no_space() && !is_sync {
-                self.space().note_no_space(making.name.bytes);
+                self.note_no_space(making.name.bytes);
                 CreateError::NoSpace(error.to_string())
             } else if error.is_read_only() && !is_sync {
                 self.space().note_read_only();
@@ -269,7 +272,8 @@ impl<T: Clone> Queue<T> {
     fn close_before(&mut self, key: &Key, seq: u64) -> bool {
         let (in_flight, boot) = (self.in_flight, self.env.clock.boot());
         let Some(lane) = self.lanes.follow(key, seq) else {
-            return false;
+            // The key may be forgotten while its last batch still waits for the seal.
+            return self.is_sealing(key, seq);
         };
         let is_open = lane.batch.is_some() || in_flight;
         if is_open {

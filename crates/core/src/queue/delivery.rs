@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use batchd_frame::planted::{Planted, is_planted};
-use batchd_frame::{FrameKind, ProducerRecord, Verdict, VerdictOutcome, codec};
+use batchd_frame::{FrameKind, ProducerRecord, Verdict, codec};
 
 use super::commit::Commit;
 use super::state::Queue;
@@ -108,56 +108,6 @@ impl<T: Clone> Commit<T> {
         }
         self.lock().settle(batch, Outcome::Removed);
         Ok(())
-    }
-
-    /// Sets a batch aside that outlived its lifespan: a verdict is appended, and it is moved to `dead/`. Durable
-    /// on return.
-    ///
-    /// # Errors
-    /// As [`finish`](Self::finish).
-    pub fn bury(
-        &self,
-        batch: &ReadyBatch,
-        inspection: &Inspection,
-        attempts: u32,
-        last_error: String,
-    ) -> Result<(), FinishError> {
-        let env = self.env();
-        let verdict = Verdict {
-            outcome: VerdictOutcome::Expired,
-            first: 0,
-            count: batch.name.items,
-            attempts,
-            last_error,
-            at: env.clock.wall_micros(),
-        };
-        let tail = (inspection.end, inspection.last_crc);
-        self.append_verdict(batch, tail, &verdict)?;
-        let dead = self.layout().dead();
-        let path = dead.join(batch.name.to_string());
-        env.fs
-            .rename(&self.layout().sealed(batch), &path)
-            .at("rename", &path)
-            .map_err(FinishError::Retry)?;
-        env.fs
-            .sync_dir(&dead)
-            .at("sync", &dead)
-            .map_err(FinishError::Broken)?;
-        self.tell_placed(&ReadyBatch {
-            place: Place::Dead,
-            ..*batch
-        });
-        let producers = inspection.seal.as_ref().map(|seal| &*seal.producers);
-        let mut queue = self.lock();
-        queue.note_end(
-            batch.name.seq,
-            Outcome::Expired,
-            producers.unwrap_or_default(),
-        );
-        queue.settle(batch, Outcome::Expired);
-        drop(queue);
-        // The file in dead/ says it all; the line is for the history.
-        self.record(&[self.ledger_line(batch, Outcome::Expired, "", Vec::new())])
     }
 
     /// Enters in the ledger what became of batches. Durable on return. All that ends goes through here.

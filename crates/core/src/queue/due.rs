@@ -8,6 +8,9 @@ use batchd_frame::SealReason;
 use super::lanes::Lane;
 use super::state::{Closing, Queue, WRITTEN_SYNC_AFTER};
 
+/// A sync that is due and has to wait for the group under way is looked at again after this.
+const SYNC_RETRY: Duration = Duration::from_millis(50);
+
 impl<T: Clone> Queue<T> {
     /// Closes all open batches, with all that was acknowledged. Those with a group under way are closed when it
     /// is done.
@@ -30,6 +33,14 @@ impl<T: Clone> Queue<T> {
         let sync = unsynced
             .map(|since| (since + WRITTEN_SYNC_AFTER).saturating_sub(boot))
             .min();
+        // Before the group under way has ended, there is nothing that could be done about it.
+        let sync = sync.map(|left| {
+            if self.in_flight {
+                left.max(SYNC_RETRY)
+            } else {
+                left
+            }
+        });
         let open = self.lanes.iter().filter(|lane| lane.close.is_none());
         let over = open
             .filter_map(|lane| self.over_in(lane.batch.as_ref()?.deadline, boot))

@@ -242,6 +242,7 @@ impl<T: Clone> Commit<T> {
         self.record(&lines)?;
         for (batch, _) in &group.dropped {
             self.unlink(&self.layout().sealed(batch));
+            self.unlink(&self.layout().progress(batch.name.id));
         }
         let mut queue = self.lock();
         for (batch, _) in &group.dropped {
@@ -331,6 +332,7 @@ impl<T: Clone> Queue<T> {
     pub(super) fn admit(&mut self, batch: ReadyBatch, deadline: Deadline) {
         let perishable = Perishable { batch, deadline };
         self.ready.insert(batch.name.key(), perishable);
+        self.newly_ready = true;
     }
 
     /// Whether a lifespan that ends then is over, and it may count.

@@ -7,6 +7,7 @@
 //! ([`expiry`]) and delivery ([`delivery`]) follow the same pattern: take a job under the lock, do its I/O without,
 //! report the result.
 
+mod audit;
 mod awaited;
 mod beats;
 mod begin;

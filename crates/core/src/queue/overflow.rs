@@ -40,6 +40,15 @@ enum Step {
     Seal,
 }
 
+/// What was done to make room.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct MadeRoom {
+    /// Batches were dropped.
+    pub dropped: bool,
+    /// Some were claimed for that, whatever became of them.
+    pub claimed: bool,
+}
+
 /// Drops that the log does not know of yet.
 #[derive(Debug, Default)]
 pub(super) struct DropLog {
@@ -229,16 +238,17 @@ impl<T: Clone> Commit<T> {
         any
     }
 
-    /// Makes the room that somebody waits for, where that can be done. Says whether batches were dropped.
-    pub(super) fn make_room(&self) -> Result<bool, Broken> {
-        let mut dropped = false;
+    /// Makes the room that somebody waits for, where that can be done.
+    pub(super) fn make_room(&self) -> Result<MadeRoom, Broken> {
+        let mut made = MadeRoom::default();
         loop {
             let step = self.lock().step_to_room();
             let goes_on = match step {
                 Step::End => false,
                 Step::Drop { victims, for_disk } => {
+                    made.claimed = true;
                     let done = self.drop_batches(&victims)?;
-                    dropped |= done;
+                    made.dropped |= done;
                     // Some file systems free blocks a little later: whoever waits on asks again.
                     done && !for_disk
                 }
@@ -247,7 +257,7 @@ impl<T: Clone> Commit<T> {
             if !goes_on {
                 // Whoever waits on asks again.
                 self.lock().wanted = None;
-                return Ok(dropped);
+                return Ok(made);
             }
         }
     }

@@ -96,6 +96,12 @@ impl<T> Slots<T> {
         Some(slot)
     }
 
+    /// All there are, with their numbers.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Slot<T>)> {
+        let slots = (0..).zip(&self.slots);
+        slots.filter_map(|(number, slot)| Some((number, slot.as_ref()?)))
+    }
+
     /// Numbers of those that wait for the sink alone.
     pub(super) fn durable(&self) -> Vec<u32> {
         let slots = self.slots.iter().zip(0..);

@@ -125,6 +125,8 @@ pub struct Queue<T> {
     pub(super) kept: KeptSubmissions,
     /// Submissions that are kept and were not delivered, or not whole.
     pub(super) ended_badly: EndedBadly,
+    /// Submissions that are kept and not delivered by this process, or not whole.
+    pub(super) parked: EndedBadly,
     /// Set until it is known which submissions the sealed batches of the last run hold.
     pub(super) recall: Option<Recall>,
     /// Who waits for the sink.
@@ -154,6 +156,8 @@ pub struct Queue<T> {
     pub(super) useless: Vec<PathBuf>,
     /// In order of seq. The id tells two apart where a file that somebody put back has a seq used since.
     pub(super) ready: BTreeMap<(u64, BatchId), Perishable>,
+    /// Since the house was last kept, some were added, by whoever sealed them.
+    pub(super) newly_ready: bool,
     pub(super) dead: BTreeMap<(u64, BatchId), ReadyBatch>,
     /// Whose hands batches are in.
     pub(super) claims: Arc<Claims>,
@@ -198,6 +202,7 @@ impl<T: Clone> Queue<T> {
             barriers: Vec::new(),
             kept: recovered.recollection.known(),
             ended_badly: std::mem::take(&mut recovered.recollection.ended_badly),
+            parked: std::mem::take(&mut recovered.recollection.parked),
             recall: Some(Recall::new(&recovered.recollection)),
             awaited: Awaited::default(),
             watches: Watches::default(),
@@ -217,6 +222,7 @@ impl<T: Clone> Queue<T> {
             close_when_done: false,
             useless: Vec::new(),
             ready: BTreeMap::new(),
+            newly_ready: false,
             dead: recovered
                 .dead
                 .into_iter()

@@ -11,6 +11,9 @@
 //! | `clean` | the cleaner, until it has nothing more to do now |
 //! | `touch` | looks for the next batch, as who wants to read it does |
 //! | `wall SECONDS` | sets the wall clock, forward or back |
+//! | `group` | leads the commit for one group |
+//! | `plan`, `land` | the same in two steps, with others in between |
+//! | `hold`, `let go` | claims the oldest batch that nobody has, and gives it back |
 //! | `lead` | leads the commit until nothing is left |
 //! | `keep` | closes what is aged, seals what is closed, makes files ahead |
 //! | `flush` | closes all open batches |
@@ -31,6 +34,7 @@
 //! | `evict` | reads show what a failed sync has lost |
 //! | `readonly` | the disk refuses every change |
 //! | `heal` | ends all that |
+//! | `heal all` | the same, and finds out that the disk can be written |
 //! | `tend` | looks after the room of the spool: the ballast, a disk that was read-only |
 //! | `space` | shows how much room there is |
 //! | `calls VERB` | counts the calls of a kind so far |

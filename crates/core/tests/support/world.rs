@@ -9,6 +9,7 @@ use batchd_core::frame::{
     BatchId, BodyLimits, BodyView, OnExpire, QueueName, SealReason, encode_body,
 };
 use batchd_core::policy::{Overflow, Policy};
+use batchd_core::queue::group::Group;
 use batchd_core::queue::{
     Ack, Answer, BatchEvents, Begun, Claim, Commit, CreateError, Creation, FinishError, Incoming,
     Led, OPEN_BATCHES_MAX, PRODUCER_WINDOW, QueueOptions,
@@ -59,6 +60,10 @@ pub struct World {
     pub ballast_bytes: u64,
     /// The queue, while the process lives.
     pub commit: Option<Commit<usize>>,
+    /// A group that is under way.
+    pub group: Option<Group>,
+    /// A batch that somebody has in hand.
+    pub hold: Option<Claim>,
     /// Every start has other random bytes.
     pub starts: u64,
     /// Who is told what becomes of batches.
@@ -107,6 +112,8 @@ impl World {
             min_free: MinFree::Off,
             ballast_bytes: 0,
             commit: None,
+            group: None,
+            hold: None,
             starts,
             events: None,
             out: String::new(),
@@ -115,7 +122,7 @@ impl World {
 
     /// Starts the process.
     pub fn start(&mut self) -> Result<(), Dead> {
-        self.commit = None;
+        (self.commit, self.group, self.hold) = (None, None, None);
         self.starts += 1;
         let env = self.disk.env(&self.clock, self.starts);
         let spool = LockedSpool::open(env, Layout::new(SPOOL), "test").map_err(dead)?;
@@ -173,6 +180,8 @@ impl World {
                 }
             }
             ["create", key, count, size, rest @ ..] => {
+                // It waits for the group under way.
+                self.land();
                 let lifespan = rest.first().map(|ms| number(ms) as u64);
                 let submission = self.book.create(key, number(count), number(size));
                 self.create(submission, lifespan.map(Duration::from_millis))?;
@@ -184,7 +193,23 @@ impl World {
                 }
             }
             ["lead"] => self.lead()?,
-            ["group"] => self.one_group()?,
+            ["group"] => {
+                self.land();
+                let group = self.commit().lock().plan();
+                self.group = group;
+                self.land();
+            }
+            ["plan"] => {
+                self.land();
+                let group = self.commit().lock().plan();
+                self.group = group;
+            }
+            ["land"] => self.land(),
+            ["hold"] => {
+                self.hold = None;
+                self.hold = self.commit().claim_oldest();
+            }
+            ["let", "go"] => self.hold = None,
             ["keep"] => {
                 self.note_droppable()?;
                 let kept = self.commit().keep().map_err(dead)?;
@@ -208,8 +233,8 @@ impl World {
             }
             ["bury"] => {
                 if let Some(batch) = self.commit().claim_next() {
-                    let (inspection, _) = self.read(&batch)?;
-                    match self.commit().bury(&batch, &inspection, 1, "no".to_owned()) {
+                    self.commit().note_failure(&batch, 1, "no");
+                    match self.commit().expire_from(&batch) {
                         Ok(()) | Err(FinishError::Retry(_)) => {}
                         Err(error) => return Err(dead(error)),
                     }
@@ -249,6 +274,7 @@ impl World {
             }
             ["reasons"] => self.reasons()?,
             ["stop"] => {
+                self.land();
                 self.commit().close().map_err(dead)?;
                 self.commit = None;
             }
@@ -282,6 +308,10 @@ impl World {
                 let (used, free) = (view.used_bytes, view.free_bytes);
                 let short = view.shortage.map_or("none".to_owned(), |s| s.to_string());
                 self.say(&format!("used {used}, free {free}, shortage: {short}"));
+            }
+            ["heal", "all"] => {
+                self.step("heal")?;
+                self.step("tend")?;
             }
             ["heal"] => {
                 self.disk.heal();
@@ -320,6 +350,47 @@ impl World {
         Ok(())
     }
 
+    /// Compares the accounts of the process with each other, and with the disk.
+    pub fn audit(&self) -> Result<(), String> {
+        let Some(commit) = &self.commit else {
+            return Ok(());
+        };
+        if self.group.is_some() {
+            return Ok(());
+        }
+        commit.lock().audit()?;
+        let reserved = commit.lock().reserved().bytes;
+        let bytes = |items: &[Vec<u8>]| items.iter().map(Vec::len).sum::<usize>() as u64;
+        let contents = self.contents().map_err(|Dead(why)| why)?;
+        let sum = reserved
+            + contents
+                .iter()
+                .map(|(_, _, _, items)| bytes(items))
+                .sum::<u64>();
+        let used = commit.space().view().used_bytes;
+        if used != sum {
+            return Err(format!("{used} bytes are said to be used, and {sum} are"));
+        }
+        let queue = commit.lock();
+        for (dir, batches) in [
+            ("ready", queue.ready().copied().collect::<Vec<_>>()),
+            ("dead", queue.dead().copied().collect()),
+        ] {
+            let here = self.files_in(&format!("{QUEUE}/{dir}"));
+            let path = |batch: &ReadyBatch| commit.layout().sealed(batch);
+            let is_here = |batch: &&ReadyBatch| {
+                let path = path(batch).to_string_lossy().into_owned();
+                here.iter().any(|name| path.ends_with(name.as_str()))
+            };
+            if batches.iter().filter(is_here).count() != here.len() {
+                return Err(format!(
+                    "{dir} holds {here:?}, and is said to hold {batches:?}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Begins a submission.
     pub fn begin(&mut self, number: usize, ack: Ack) {
         self.book.submissions[number].begun += 1;
@@ -341,25 +412,29 @@ impl World {
             Ok(Begun::Durable) => self.say(&format!("{number} waits for the sink")),
             Ok(Begun::Known) => {
                 self.say(&format!("{number} known"));
+                assert!(
+                    ack < Ack::Delivered || self.book.was_delivered(number),
+                    "{number} is not delivered"
+                );
                 self.book.ack(number, ack);
             }
             Err(refusal) => self.say(&format!("{number} refused: {refusal}")),
         }
     }
 
-    /// Writes one group and no more, as where another thread comes between.
-    fn one_group(&mut self) -> Result<(), Dead> {
+    /// Writes the group that was planned, where there is one, and no more, as where another thread comes between.
+    fn land(&mut self) {
+        let Some(mut group) = self.group.take() else {
+            return;
+        };
         let mut answers = Vec::new();
-        let group = self.commit().lock().plan();
-        if let Some(mut group) = group {
-            let result = group.run(self.commit().env());
-            let mut queue = self.commit().lock();
-            queue.complete(group, &result, &mut answers);
-        }
+        let result = group.run(self.commit().env());
+        let mut queue = self.commit().lock();
+        queue.complete(group, &result, &mut answers);
+        drop(queue);
         for (number, answer) in answers {
             self.note_answer(number, answer);
         }
-        Ok(())
     }
 
     /// Leads the commit until nothing is left.
@@ -555,7 +630,7 @@ impl World {
     pub fn drain(&mut self) -> Result<(), Dead> {
         self.note_droppable()?;
         self.note_dropped();
-        self.run("lead; close; keep; deliver all; keep; deliver all")?;
+        self.run("land; let go; lead; close; keep; deliver all; keep; deliver all")?;
         let dead: Vec<ReadyBatch> = self.commit().lock().dead().cloned().collect();
         for batch in dead {
             let (inspection, items) = self.read(&batch)?;

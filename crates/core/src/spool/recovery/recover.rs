@@ -27,6 +27,8 @@ pub struct Recollection {
     pub held: Vec<(u64, Vec<ProducerRecord>)>,
     /// Those that ended otherwise than delivered.
     pub ended_badly: EndedBadly,
+    /// Those in open batches that could not be recovered, and stay where they are until the next start.
+    pub parked: EndedBadly,
     /// Batches sealed before this are of no interest any more, unix time in microseconds.
     pub oldest: u64,
 }
@@ -449,6 +451,10 @@ impl Work<'_> {
         let window = u64::try_from(window.as_micros()).unwrap_or(u64::MAX);
         let oldest = self.newest_micros.saturating_sub(window);
         let mut ended_badly = EndedBadly::default();
+        let mut parked = EndedBadly::default();
+        self.parked
+            .iter()
+            .for_each(|(_, records)| parked.enter(records));
         let mut held = self.parked;
         for (line_at, outcome, seq, records) in self.ledger_kept {
             if line_at >= oldest {
@@ -463,6 +469,7 @@ impl Work<'_> {
         Recollection {
             held,
             ended_badly,
+            parked,
             oldest,
         }
     }

@@ -191,6 +191,12 @@ impl SpoolSpace {
         }
     }
 
+    /// Whether a write was told so, and none has succeeded since.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.state().read_only
+    }
+
     /// What became of a batch could not be recorded for want of room, ballast and all.
     pub fn note_unrecorded(&self) {
         let mut state = self.state();

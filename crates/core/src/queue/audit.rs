@@ -1,0 +1,123 @@
+//! What must be true of the state of a queue between two calls. Tests ask after every step; nothing else does.
+
+use std::collections::HashSet;
+
+use batchd_frame::BatchId;
+
+use super::state::Queue;
+use crate::policy::Load;
+
+impl<T: Clone> Queue<T> {
+    /// Room that is taken for what is on its way into batches.
+    #[must_use]
+    pub fn reserved(&self) -> Load {
+        let sum = |all: Load, slot: &super::slots::Slot<T>| all.plus(slot.reserved);
+        self.slots
+            .iter()
+            .map(|(_, slot)| slot)
+            .fold(Load::NONE, sum)
+    }
+
+    /// Submissions, and repeats of what was kept, that were begun and are not answered yet.
+    #[must_use]
+    pub fn unanswered(&self) -> usize {
+        self.slots.iter().count()
+    }
+
+    /// Compares the accounts that the queue keeps with what they are accounts of. Call it while no group is under
+    /// way and no batch is being created.
+    ///
+    /// # Errors
+    /// What does not agree.
+    pub fn audit(&self) -> Result<(), String> {
+        if self.stopped {
+            return Ok(());
+        }
+        self.audit_held()?;
+        self.audit_lanes()?;
+        self.audit_slots()?;
+        self.audit_awaited()
+    }
+
+    fn audit_held(&self) -> Result<(), String> {
+        let open = self.open_views().into_iter().map(|view| Load {
+            items: view.fill.items.into(),
+            bytes: view.fill.bytes,
+        });
+        let ready = self.ready().map(|batch| batch.name.load());
+        let sum = open.chain(ready).fold(self.reserved(), Load::plus);
+        demand(self.held == sum, || {
+            format!("{:?} are held, and there are {sum:?}", self.held)
+        })
+    }
+
+    fn audit_lanes(&self) -> Result<(), String> {
+        let dirty: HashSet<usize> = self.dirty.iter().copied().collect();
+        demand(dirty.len() == self.dirty.len(), || {
+            "a lane is listed twice".to_owned()
+        })?;
+        for (number, lane) in self.lanes.iter().enumerate() {
+            let is_listed = dirty.contains(&number);
+            demand(lane.listed == is_listed, || {
+                format!("lane {number} is listed: {}, {is_listed}", lane.listed)
+            })?;
+            demand(lane.listed || lane.pending.is_empty(), || {
+                format!("lane {number} has frames and is never planned")
+            })?;
+            demand(lane.close.is_none() && !lane.busy, || {
+                format!("lane {number} waits for a group that is not under way")
+            })?;
+            let seq = lane.batch.as_ref().map_or(0, |batch| batch.header.seq);
+            demand(seq <= lane.last_seq, || {
+                format!("lane {number} forgets seq {seq}")
+            })?;
+        }
+        let all_written = self.lanes.iter().all(|lane| lane.pending.is_empty());
+        demand(!all_written || self.pending_bytes == 0, || {
+            format!("{} bytes are said to wait", self.pending_bytes)
+        })
+    }
+
+    fn audit_slots(&self) -> Result<(), String> {
+        for (number, slot) in self.slots.iter() {
+            let waits = slot.frames_left > 0 || slot.durable || self.barriers.contains(&number);
+            demand(waits, || {
+                format!("slot {number} waits for nothing: {:?}", slot.id)
+            })?;
+            demand(slot.failed.is_none(), || {
+                format!("slot {number} has failed and is not answered")
+            })?;
+            demand(slot.frames_left > 0 || slot.reserved == Load::NONE, || {
+                format!("slot {number} has all its frames, and room for more")
+            })?;
+            let known = slot
+                .id
+                .is_none_or(|id| self.under_way.get(&id) == Some(&number));
+            demand(known, || {
+                format!("slot {number} is not known to be under way")
+            })?;
+        }
+        let with_id = self.slots.iter().filter(|(_, slot)| slot.id.is_some());
+        demand(with_id.count() == self.under_way.len(), || {
+            "something under way is in no slot".to_owned()
+        })
+    }
+
+    fn audit_awaited(&self) -> Result<(), String> {
+        let open = self.open_views().into_iter().map(|view| view.header.id);
+        let ready = self.ready().map(|batch| batch.name.id);
+        let here: HashSet<BatchId> = open.chain(ready).collect();
+        self.awaited.audit(&self.slots, &here)?;
+        let oldest = self.oldest_seq().unwrap_or(u64::MAX);
+        demand(
+            self.awaited.waits_up_to().is_none_or(|seq| seq >= oldest),
+            || "somebody waits for batches that have all ended".to_owned(),
+        )?;
+        self.beats.audit(&here)
+    }
+}
+
+/// Says what is wrong, where that is so.
+pub(super) fn demand(is_true: bool, why: impl FnOnce() -> String) -> Result<(), String> {
+    if is_true { Ok(()) } else { Err(why()) }
+}
