@@ -122,11 +122,8 @@ pub(crate) fn run(args: &SubmitArgs, context: &mut Context<'_>) -> anyhow::Resul
     let submitted = submitter.submit_all(&input);
     let totals = submitter.client.totals();
     if let Err(error) = &submitted {
-        let kept = if has_ended(error) {
-            "delivered"
-        } else {
-            "kept"
-        };
+        let waited_for_sink = matches!(args.ack, Some(AckArg::Delivered)) || has_ended(error);
+        let kept = if waited_for_sink { "delivered" } else { "kept" };
         context.note = Some(what_is_kept(&totals, kept, args.id.is_some()));
     }
     submitted?;
