@@ -5,29 +5,12 @@
 mod support;
 
 use insta::assert_snapshot;
-use support::world::{Dead, World, small};
-
-fn run(script: &str) -> String {
-    let mut world = World::new(small());
-    run_in(&mut world, script);
-    world.out
-}
-
-fn run_in(world: &mut World, script: &str) {
-    if world.commit.is_none()
-        && let Err(Dead(why)) = world.start()
-    {
-        panic!("{why}");
-    }
-    if let Err(Dead(why)) = world.run(script) {
-        world.say(&format!("died: {why}"));
-    }
-}
+use support::world::{World, run, small};
 
 #[test]
 fn delivered_is_answered_when_the_sink_has_it() {
     let script = "submit a 2 10 delivered; lead; keep; flush; keep; attempt; deliver";
-    assert_snapshot!(run(script), @r"
+    assert_snapshot!(run(small(), script), @r"
     0 Durable
     flush of 1
     delivered 1: 0.0 0.1
@@ -39,7 +22,7 @@ fn delivered_is_answered_when_the_sink_has_it() {
 #[test]
 fn a_submission_in_several_batches_waits_for_the_last_of_them() {
     let script = "submit a 9 10 delivered; lead; keep; deliver; deliver; flush; keep; deliver";
-    assert_snapshot!(run(script), @r"
+    assert_snapshot!(run(small(), script), @r"
     0 Durable
     delivered 1: 0.0 0.1 0.2 0.3
     delivered 2: 0.4 0.5 0.6 0.7
@@ -52,9 +35,9 @@ fn a_submission_in_several_batches_waits_for_the_last_of_them() {
 #[test]
 fn a_part_may_be_delivered_before_the_next_is_written() {
     // A group ends where the batch is full.
-    let script = "submit a 3 10; submit a 7 10 delivered; group; keep; deliver; group; keep; deliver; \
-                  group; flush; keep; deliver";
-    assert_snapshot!(run(script), @r"
+    let script = "submit a 3 10; submit a 7 10 delivered; plan; land; keep; deliver; plan; land; keep; deliver; \
+                  plan; land; flush; keep; deliver";
+    assert_snapshot!(run(small(), script), @r"
     0 Kept(Synced)
     delivered 1: 0.0 0.1 0.2 1.0
     delivered 2: 1.1 1.2 1.3 1.4
@@ -70,7 +53,7 @@ fn each_end_of_a_batch_has_its_answer() {
     let script = "submit a 4 10 delivered; lead; keep; bury; \
                   submit a 4 10 delivered; lead; keep; drop; \
                   submit a 4 10 delivered; lead; release";
-    assert_snapshot!(run(script), @r"
+    assert_snapshot!(run(small(), script), @r"
     0 Durable
     0 Failed(Expired)
     1 Durable
@@ -84,8 +67,8 @@ fn each_end_of_a_batch_has_its_answer() {
 fn without_a_sink_nobody_waits_for_it() {
     let mut world = World::new(small());
     world.has_sink = false;
-    run_in(&mut world, "submit a 1 10 delivered; submit a 1 10; lead");
-    assert_snapshot!(world.out, @r#"
+    let script = "submit a 1 10 delivered; submit a 1 10; lead";
+    assert_snapshot!(world.told(script), @r#"
     0 refused: the queue has no sink, so that nothing of it is ever delivered: ask for "synced"
     1 Kept(Synced)
     "#);
@@ -96,7 +79,7 @@ fn a_repeat_joins_the_first_and_asks_for_no_more_than_it() {
     let script = "submit a 2 10; repeat 0 delivered; lead; \
                   submit a 1 10 delivered; repeat 1; repeat 1 delivered; lead; \
                   repeat 1; repeat 1 delivered; flush; keep; deliver";
-    assert_snapshot!(run(script), @r"
+    assert_snapshot!(run(small(), script), @r"
     0 refused: the same submission is under way with a weaker acknowledgement: repeat it
     0 Kept(Synced)
     1 KeptBefore(Synced)
@@ -116,7 +99,7 @@ fn a_repeat_joins_the_first_and_asks_for_no_more_than_it() {
 fn a_repeat_after_a_restart_waits_for_all_that_was_there() {
     let script = "submit a 4 10; submit b 4 10; lead; keep; crash; repeat 0 delivered; deliver; deliver; \
                   repeat 1 delivered";
-    assert_snapshot!(run(script), @r"
+    assert_snapshot!(run(small(), script), @r"
     0 Kept(Synced)
     1 Kept(Synced)
     0 waits for the sink
@@ -131,7 +114,7 @@ fn a_repeat_after_a_restart_waits_for_all_that_was_there() {
 fn a_repeat_of_what_ended_badly_is_told_so_also_after_a_restart() {
     let script = "submit a 4 10; submit b 4 10; lead; keep; bury; drop; repeat 0 delivered; \
                   repeat 1 delivered; crash; repeat 0 delivered; repeat 1 delivered; repeat 1";
-    assert_snapshot!(run(script), @r"
+    assert_snapshot!(run(small(), script), @r"
     0 Kept(Synced)
     1 Kept(Synced)
     0 refused: it was kept before, and its batch ended without being delivered, or not whole
@@ -146,7 +129,7 @@ fn a_repeat_of_what_ended_badly_is_told_so_also_after_a_restart() {
 fn a_failed_sync_is_unknown_to_all_who_wait() {
     let script = "submit a 4 10 delivered; lead; keep; fail sync 1; submit b 1 10 delivered; \
                   submit c 1 10 written; lead";
-    assert_snapshot!(run(script), @r"
+    assert_snapshot!(run(small(), script), @r"
     0 Durable
     0 Failed(Unknown)
     1 Failed(Unknown)
@@ -159,7 +142,7 @@ fn a_failed_sync_is_unknown_to_all_who_wait() {
 fn without_space_a_part_that_is_kept_is_no_answer() {
     let script = "submit a 9 600 delivered; full 4000; lead; heal; repeat 0 delivered; lead; keep; \
                   deliver all; flush; keep; deliver all";
-    assert_snapshot!(run(script), @r"
+    assert_snapshot!(run(small(), script), @r"
     0 Failed(NoSpace)
     0 Durable
     delivered 1: 0.0 0.1 0.2 0.3
@@ -172,19 +155,19 @@ fn without_space_a_part_that_is_kept_is_no_answer() {
 
 #[test]
 fn repeats_wait_until_it_is_read_what_sealed_batches_hold() {
-    let mut world = World::new(small());
-    run_in(
-        &mut world,
-        "submit a 4 10; lead; submit b 4 10; lead; submit c 1 10; lead; submit d 6 10; lead; keep; stop",
-    );
+    let mut world = World::started(small());
+    world
+        .run("submit a 4 10; lead; submit b 4 10; lead; submit c 1 10; lead; submit d 6 10; lead; keep; stop")
+        .unwrap();
     world.recalls = false;
     world.start().unwrap();
     // What is in an open batch is known at once; so is what is recalled so far.
-    run_in(
-        &mut world,
-        "repeat 2; repeat 0; submit e 1 10; recall; repeat 3; repeat 0; lead; recall; repeat 1; \
-         deliver; recall; recall; repeat 0; repeat 1; repeat 2; repeat 3; repeat 4; lead",
-    );
+    world
+        .run(
+            "repeat 2; repeat 0; submit e 1 10; recall; repeat 3; repeat 0; lead; recall; repeat 1; \
+             deliver; recall; recall; repeat 0; repeat 1; repeat 2; repeat 3; repeat 4; lead",
+        )
+        .unwrap();
     assert_snapshot!(world.out, @r"
     0 Kept(Synced)
     1 Kept(Synced)
@@ -213,12 +196,9 @@ fn repeats_wait_until_it_is_read_what_sealed_batches_hold() {
 fn a_start_recalls_what_was_kept_within_the_window() {
     let mut world = World::new(small());
     world.producer_window = std::time::Duration::from_secs(10);
-    run_in(
-        &mut world,
-        "submit a 4 10; lead; keep; submit b 4 10; lead; keep; deliver; wait 10000; submit c 4 10; lead; keep; \
-         crash; repeat 0; repeat 1; wait 1; submit d 4 10; lead; keep; crash; repeat 0; repeat 1; repeat 2; lead",
-    );
-    assert_snapshot!(world.out, @r"
+    let script = "submit a 4 10; lead; keep; submit b 4 10; lead; keep; deliver; wait 10000; submit c 4 10; lead; keep; \
+         crash; repeat 0; repeat 1; wait 1; submit d 4 10; lead; keep; crash; repeat 0; repeat 1; repeat 2; lead";
+    assert_snapshot!(world.told(script), @r"
     0 Kept(Synced)
     1 Kept(Synced)
     delivered 1: 0.0 0.1 0.2 0.3
@@ -234,13 +214,9 @@ fn a_start_recalls_what_was_kept_within_the_window() {
 
 #[test]
 fn a_wall_clock_that_is_set_back_makes_nothing_old() {
-    let mut world = World::new(small());
-    run_in(
-        &mut world,
-        "submit a 4 10; lead; keep; wall -90000; submit a 4 10; lead; keep; deliver; submit a 4 10; lead; keep; \
-         deliver; crash; repeat 0; repeat 1; repeat 2",
-    );
-    assert_snapshot!(world.out, @r"
+    let script = "submit a 4 10; lead; keep; wall -90000; submit a 4 10; lead; keep; deliver; submit a 4 10; lead; keep; \
+         deliver; crash; repeat 0; repeat 1; repeat 2";
+    assert_snapshot!(run(small(), script), @r"
     0 Kept(Synced)
     1 Kept(Synced)
     delivered 1: 0.0 0.1 0.2 0.3
@@ -255,9 +231,9 @@ fn a_wall_clock_that_is_set_back_makes_nothing_old() {
 #[test]
 fn delivered_is_not_said_of_a_rest_whose_first_part_was_set_aside() {
     // The second part finds no room; the first is kept, set aside, and the rest comes with the repeat.
-    let script = "submit a 2 10; lead; submit a 7 10 delivered; group; full 0; group; heal all; keep; bury; \
+    let script = "submit a 2 10; lead; submit a 7 10 delivered; plan; land; full 0; plan; land; heal all; keep; bury; \
                   repeat 1 delivered; lead; flush; keep; deliver all";
-    assert_snapshot!(run(script), @r"
+    assert_snapshot!(run(small(), script), @r"
     0 Kept(Synced)
     1 Failed(NoSpace)
     1 Durable
@@ -273,7 +249,7 @@ fn delivered_is_not_said_of_what_could_not_be_recovered() {
     // The start finds no room to copy the open batch, which stays where it is.
     let script = "submit a 2 10; lead; full 0; reopen; repeat 0; repeat 0 delivered; list; release; \
                   heal all; reopen; repeat 0 delivered; flush; keep; deliver all";
-    assert_snapshot!(run(script), @r"
+    assert_snapshot!(run(small(), script), @r"
     0 Kept(Synced)
     0 known
     0 waits for the sink

@@ -15,8 +15,7 @@ use support::world::{World, read_items, small};
 
 /// A started world with so many ready batches of four items.
 fn ready(batches: usize) -> World {
-    let mut world = World::new(small());
-    world.start().unwrap();
+    let mut world = World::started(small());
     for _ in 0..batches {
         world.run("submit a 4 50; lead; keep").unwrap();
     }

@@ -10,25 +10,10 @@ use std::time::Duration;
 
 use batchd_core::frame::checksum::crc32c;
 use batchd_core::frame::{BatchId, BodyLimits, BodyView, encode_body};
-use batchd_core::policy::Policy;
 use batchd_core::queue::{Ack, Answer, Begun, Commit, Creation, Incoming};
 use insta::assert_snapshot;
 use support::book::Due;
-use support::world::{World, small};
-
-fn started(policy: Policy) -> World {
-    let mut world = World::new(policy);
-    world.start().unwrap();
-    world
-}
-
-/// What a script says on a new world.
-#[track_caller]
-fn run(policy: Policy, script: &str) -> String {
-    let mut world = started(policy);
-    world.run(script).unwrap();
-    world.out
-}
+use support::world::{World, run, small};
 
 fn body_of(item: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
@@ -119,7 +104,7 @@ fn files_made_ahead_before_a_created_batch_are_not_filled_after_it() {
 
 #[test]
 fn what_does_not_fit_a_batch_is_not_created() {
-    let mut world = started(small());
+    let mut world = World::started(small());
     world.spool_bytes_max = 4500;
     world
         .run("reopen; create a 5 20; create a 2 2500; create a 1 4500; create a 1 20 0")
@@ -143,7 +128,7 @@ fn what_does_not_fit_a_batch_is_not_created() {
 #[test]
 fn a_created_batch_that_finds_no_room_leaves_nothing() {
     for room in (0..1200).step_by(40) {
-        let mut world = started(small());
+        let mut world = World::started(small());
         world
             .run(&format!(
                 "create a 1 20; full {room}; create a 2 200; heal; create a 2 200"
@@ -161,7 +146,7 @@ fn a_created_batch_that_finds_no_room_leaves_nothing() {
 
 #[test]
 fn a_failed_sync_of_a_created_batch_stops_the_queue() {
-    let mut world = started(small());
+    let mut world = World::started(small());
     let died = world
         .run("create a 1 20; fail sync 1; create a 1 20")
         .unwrap_err();
@@ -174,7 +159,7 @@ fn a_failed_sync_of_a_created_batch_stops_the_queue() {
 
 #[test]
 fn ids_and_seqs_ascend_within_a_millisecond_and_over_restarts() {
-    let mut world = started(small());
+    let mut world = World::started(small());
     let mut last: Option<(u64, BatchId)> = None;
     for round in 0..6 {
         for _ in 0..200 {
@@ -203,7 +188,7 @@ fn ids_and_seqs_ascend_within_a_millisecond_and_over_restarts() {
 
 #[test]
 fn threads_create_while_others_submit_and_deliver() {
-    let mut world = started(small());
+    let mut world = World::started(small());
     let commit = world.commit.take().unwrap();
     let made: Mutex<Vec<BatchId>> = Mutex::default();
     let left = AtomicUsize::new(5);
@@ -251,7 +236,7 @@ fn threads_create_while_others_submit_and_deliver() {
 
 #[test]
 fn a_created_batch_follows_also_the_last_batch_of_a_key_that_was_forgotten() {
-    let mut world = started(small());
+    let mut world = World::started(small());
     world.run("submit a 4 10; lead").unwrap();
     // So many keys that those which hold nothing are forgotten, though its batch is not sealed yet.
     for key in 0..2100 {

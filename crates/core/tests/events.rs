@@ -114,8 +114,7 @@ fn what_could_not_be_recorded_is_not_told() {
 
 #[test]
 fn a_print_is_the_same_after_a_restart_and_differs_after_every_change() {
-    let mut world = World::new(small());
-    world.start().unwrap();
+    let mut world = World::started(small());
     let mut prints: Vec<QueuePrint> = Vec::new();
     for step in [
         "",

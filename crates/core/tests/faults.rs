@@ -14,18 +14,12 @@ const SCRIPT: &str = "submit a 3 300; submit b 1 200; lead; keep; deliver; submi
     submit b 2 400 written; lead; wait 500; keep; lead; submit b 2 100; lead; keep; deliver all; \
     submit a 1 100; lead; submit a 2 700; submit a 1 50 end; lead; keep; deliver; stop";
 
-fn started() -> World {
-    let mut world = World::new(small());
-    world.start().unwrap();
-    world
-}
-
 /// Fails the n-th sync, for every n, and checks what is there after a crash at that moment, after a restart that
 /// reads what the medium never got, and after a crash that follows on that.
 fn fail_each_sync(kind: OpKind, fault: &Fault) {
     let mut died = 0;
     for (nth, evict) in (1..).flat_map(|nth| [(nth, false), (nth, true)]) {
-        let mut world = started();
+        let mut world = World::started(small());
         world.disk.fail_nth(kind, nth, fault.clone());
         let result = world.run(SCRIPT);
         if world.disk.faults_struck() == 0 {
@@ -83,7 +77,7 @@ fn a_directory_sync_fails() {
 #[test]
 fn nothing_is_acknowledged_after_a_failed_sync() {
     for nth in 1..4 {
-        let mut world = started();
+        let mut world = World::started(small());
         world
             .disk
             .fail_nth(OpKind::SyncData, nth, Fault::once(EIO).losing_pages(0));
@@ -142,7 +136,7 @@ fn each_call_finds_no_space_once() {
     ] {
         for bytes in [0, 37, 700] {
             for nth in 1.. {
-                let world = started();
+                let world = World::started(small());
                 let disk = world.disk.clone();
                 disk.fail_nth(kind, nth, Fault::once(ENOSPC).after_bytes(bytes));
                 check_full(&format!("{kind:?} {nth}"), world, SCRIPT);
@@ -157,7 +151,7 @@ fn each_call_finds_no_space_once() {
 #[test]
 fn each_call_finds_no_space_from_then_on() {
     for nth in 1.. {
-        let world = started();
+        let world = World::started(small());
         let disk = world.disk.clone();
         for kind in [OpKind::Write, OpKind::Create] {
             disk.fail_nth(kind, nth, Fault::from_then_on(ENOSPC).after_bytes(100));
@@ -172,7 +166,7 @@ fn each_call_finds_no_space_from_then_on() {
 #[test]
 fn the_disk_fills_up_at_every_size() {
     for room in (0..12_000).step_by(50).chain((60_000..80_000).step_by(500)) {
-        let world = started();
+        let world = World::started(small());
         world
             .disk
             .set_capacity(Some(world.disk.bytes_used() + room));
@@ -183,7 +177,7 @@ fn the_disk_fills_up_at_every_size() {
 #[test]
 fn a_full_disk_does_not_keep_the_spool_from_starting() {
     for room in (0..6_000).step_by(100) {
-        let mut world = started();
+        let mut world = World::started(small());
         world
             .run("submit a 3 300; lead; submit a 3 200; submit b 2 100; lead; keep; deliver; submit a 1 80; lead")
             .unwrap();
@@ -216,7 +210,7 @@ fn a_full_disk_does_not_keep_the_spool_from_starting() {
 
 #[test]
 fn nothing_is_synced_after_a_failed_sync() {
-    let mut world = started();
+    let mut world = World::started(small());
     world
         .run("submit a 1 100; submit b 1 100 written; lead; submit a 1 100")
         .unwrap();
@@ -234,7 +228,7 @@ fn nothing_is_synced_after_a_failed_sync() {
 
 /// A spool with open batches and ready ones, in which everything is acknowledged.
 fn filled() -> World {
-    let mut world = started();
+    let mut world = World::started(small());
     world
         .run("submit a 3 300; submit b 1 200; lead; submit a 3 400; lead; keep; submit b 2 900; lead; submit a 1 60; lead")
         .unwrap();

@@ -20,7 +20,7 @@ use batchd_core::spool::ledger::Outcome;
 use batchd_core::spool::writer::{Tail, control_header, items_header, put_frame, seal_of};
 use insta::assert_snapshot;
 use support::book::Book;
-use support::world::{QUEUE, World, small};
+use support::world::{self, QUEUE, World, small};
 
 const DAY: i64 = 86_400;
 
@@ -38,18 +38,14 @@ fn mortal(on_expire: OnExpire) -> Policy {
 
 /// A world that was started long enough ago for batches to expire.
 fn started(policy: Policy) -> World {
-    let mut world = World::new(policy);
-    world.start().unwrap();
+    let mut world = World::started(policy);
     world.run("wait 1000").unwrap();
     world
 }
 
 /// What a script says on such a world.
-#[track_caller]
 fn run(policy: Policy, script: &str) -> String {
-    let mut world = started(policy);
-    world.run(script).unwrap();
-    world.out
+    world::run(policy, &format!("wait 1000; {script}"))
 }
 
 fn advance_micros(world: &World, micros: u64) {

@@ -64,7 +64,7 @@ fn step() -> impl Strategy<Value = String> {
         2 => (0..12usize, 0..4usize)
             .prop_map(|(n, ack)| format!("repeat {n}{}", ["", " written", "", " delivered"][ack])),
         6 => Just("lead".to_owned()),
-        1 => Just("group".to_owned()),
+        1 => Just("plan; land".to_owned()),
         3 => Just("plan".to_owned()),
         2 => Just("land".to_owned()),
         1 => Just("hold".to_owned()),

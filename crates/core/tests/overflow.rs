@@ -15,7 +15,7 @@ use batchd_core::spool::space::MinFree;
 use insta::assert_snapshot;
 use proptest::prelude::*;
 use support::crash::{Scenario, drain_and_check};
-use support::world::{Dead, World};
+use support::world::{Dead, World, run};
 
 fn dropping(quota_items: u64, max_items: u32) -> Policy {
     Policy {
@@ -31,21 +31,12 @@ fn dropping(quota_items: u64, max_items: u32) -> Policy {
     }
 }
 
-#[track_caller]
-fn run(mut world: World, script: &str) -> String {
-    world.start().unwrap();
-    if let Err(Dead(why)) = world.run(script) {
-        panic!("{why}\n{}\n{}", world.out, world.disk.op_log());
-    }
-    world.out
-}
-
 #[test]
 fn the_oldest_ready_batch_goes_and_then_the_oldest_open_one() {
     let script = "submit a 2 10; submit b 1 10; submit c 1 10; lead; keep; list; \
         submit d 1 10; keep; list; repeat 3; lead; submit d 1 10; lead; submit d 1 10; keep; list; ledger; \
         repeat 5; lead; repeat 0; list";
-    assert_snapshot!(run(World::new(dropping(4, 2)), script), @r"
+    assert_snapshot!(run(dropping(4, 2), script), @r"
     0 Kept(Synced)
     1 Kept(Synced)
     2 Kept(Synced)
@@ -74,7 +65,7 @@ fn the_oldest_ready_batch_goes_and_then_the_oldest_open_one() {
 fn no_more_goes_than_must_and_what_can_never_fit_moves_nothing() {
     let script = "submit a 2 10; submit a 2 10; submit a 2 10; lead; keep; submit b 3 10; keep; list; \
         submit b 7 10; keep; list; ledger";
-    assert_snapshot!(run(World::new(dropping(6, 2)), script), @r"
+    assert_snapshot!(run(dropping(6, 2), script), @r"
     0 Kept(Synced)
     1 Kept(Synced)
     2 Kept(Synced)
@@ -89,8 +80,7 @@ fn no_more_goes_than_must_and_what_can_never_fit_moves_nothing() {
 
 #[test]
 fn an_attempt_keeps_its_batch_and_gives_it_up_when_it_fails() {
-    let mut world = World::new(dropping(4, 2));
-    world.start().unwrap();
+    let mut world = World::started(dropping(4, 2));
     world
         .run("submit a 2 10; submit a 2 10; lead; keep")
         .unwrap();
@@ -127,7 +117,7 @@ fn a_full_spool_drops_batches_of_the_queue_that_wants_room() {
     });
     world.spool_bytes_max = 100;
     let script = "submit a 2 20; submit a 2 20; lead; keep; submit a 2 20; keep; list; repeat 2; lead; space";
-    assert_snapshot!(run(world, script), @r"
+    assert_snapshot!(world.told(script), @r"
     0 Kept(Synced)
     1 Kept(Synced)
     2 refused: the spool holds 80 bytes of items, of the 100 it may
@@ -177,8 +167,7 @@ fn a_full_disk_drops_what_makes_room_and_nothing_in_vain() {
 
 #[test]
 fn where_the_drop_cannot_be_recorded_nothing_is_dropped() {
-    let mut world = World::new(dropping(4, 2));
-    world.start().unwrap();
+    let mut world = World::started(dropping(4, 2));
     world
         .run("submit a 2 10; submit a 2 10; lead; keep")
         .unwrap();
@@ -263,8 +252,7 @@ fn held(world: &World) -> BTreeMap<BatchId, (u64, bool)> {
 
 fn check(quota: u64, max_items: u32, steps: &[Step]) -> Result<(), TestCaseError> {
     let fail = |why: String| TestCaseError::fail(format!("{why}\nsteps: {steps:?}"));
-    let mut world = World::new(dropping(quota, max_items));
-    world.start().unwrap();
+    let mut world = World::started(dropping(quota, max_items));
     let mut claimed: Option<Claim> = None;
     for step in steps {
         let before = held(&world);
@@ -376,8 +364,7 @@ proptest! {
 
 #[test]
 fn who_finds_a_batch_taken_that_cannot_be_dropped_is_told_to_look_again() {
-    let mut world = World::new(dropping(4, 2));
-    world.start().unwrap();
+    let mut world = World::started(dropping(4, 2));
     world
         .run("submit a 2 10; submit a 2 10; lead; keep; submit a 2 10; readonly")
         .unwrap();

@@ -16,32 +16,37 @@ use batchd_core::queue::{Ack, Answer, Begun, Incoming};
 use batchd_core::spool::ledger::Outcome;
 use insta::assert_snapshot;
 use support::book::Due;
-use support::world::{Dead, World, read_items, small};
+use support::world::{World, read_items, run, small};
+
+/// Every item is a batch.
+fn one_item() -> Policy {
+    Policy {
+        max_items: Some(1),
+        ..small()
+    }
+}
 
 /// Runs a script under `items N bytes N age MS`, each of which may be `off` or left out.
-fn run(policy: &str, script: &str) -> String {
+fn run_under(policy: &str, script: &str) -> String {
     let words: Vec<&str> = policy.split_whitespace().collect();
     let value = |name: &str| {
         let at = words.iter().position(|word| *word == name)?;
         words[at + 1].parse::<u64>().ok()
     };
-    let mut world = World::new(Policy {
+    let policy = Policy {
         max_items: value("items").map(|n| u32::try_from(n).unwrap()),
         max_bytes: value("bytes"),
         max_age: value("age").map(Duration::from_millis),
         ..Policy::default()
-    });
-    if let Err(Dead(why)) = world.start().and_then(|()| world.run(script)) {
-        world.say(&format!("died: {why}"));
-    }
-    world.out
+    };
+    run(policy, script)
 }
 
 #[test]
 fn one_batch_goes_through() {
     let script = "submit a 2 10; list; lead; list; flush; list; keep; list; deliver all; \
          list; ledger";
-    assert_snapshot!(run("items 4 bytes 4000", script), @r"
+    assert_snapshot!(run_under("items 4 bytes 4000", script), @r"
         0 Kept(Synced)
         open 1: 0.0 0.1
         flush of 1
@@ -56,7 +61,7 @@ fn one_batch_goes_through() {
 #[test]
 fn a_batch_closes_at_max_items() {
     let script = "submit a 7 10; lead; keep; list";
-    assert_snapshot!(run("items 3 bytes 4000", script), @r"
+    assert_snapshot!(run_under("items 3 bytes 4000", script), @r"
         0 Kept(Synced)
         open 3: 0.6
         ready 1: 0.0 0.1 0.2
@@ -67,7 +72,7 @@ fn a_batch_closes_at_max_items() {
 #[test]
 fn a_batch_closes_at_max_bytes_and_never_crosses_it() {
     let script = "submit a 1 60; submit a 1 60; submit a 2 50; lead; keep; list";
-    assert_snapshot!(run("items off bytes 100", script), @r"
+    assert_snapshot!(run_under("items off bytes 100", script), @r"
         0 Kept(Synced)
         1 Kept(Synced)
         2 Kept(Synced)
@@ -80,7 +85,7 @@ fn a_batch_closes_at_max_bytes_and_never_crosses_it() {
 #[test]
 fn parts_of_one_submission_are_delivered_in_order() {
     let script = "submit a 1 10; submit a 5 10; submit a 1 10; lead; flush; keep; deliver all";
-    assert_snapshot!(run("items 2 bytes 4000", script), @r"
+    assert_snapshot!(run_under("items 2 bytes 4000", script), @r"
         0 Kept(Synced)
         1 Kept(Synced)
         2 Kept(Synced)
@@ -95,7 +100,7 @@ fn parts_of_one_submission_are_delivered_in_order() {
 #[test]
 fn an_item_over_max_bytes_is_refused_at_the_door() {
     let script = "submit a 1 101; submit a 1 100; lead; list";
-    assert_snapshot!(run("items off bytes 100", script), @r"
+    assert_snapshot!(run_under("items off bytes 100", script), @r"
         0 refused: an item of 101 bytes is longer than max_bytes of the queue, 100
         1 Kept(Synced)
         open 1: 1.0
@@ -106,7 +111,7 @@ fn an_item_over_max_bytes_is_refused_at_the_door() {
 #[test]
 fn end_of_batch_closes_after_the_last_item() {
     let script = "submit a 2 10 end; submit a 1 10; lead; keep; list";
-    assert_snapshot!(run("items 9 bytes 4000", script), @r"
+    assert_snapshot!(run_under("items 9 bytes 4000", script), @r"
         0 Kept(Synced)
         1 Kept(Synced)
         open 2: 1.0
@@ -118,7 +123,7 @@ fn end_of_batch_closes_after_the_last_item() {
 fn keys_fill_their_own_batches_and_seqs_ascend() {
     let script = "submit a 1 10; submit b 1 10; submit a 2 10; lead; keep; submit b 2 10; \
          submit a 2 10; lead; keep; list";
-    assert_snapshot!(run("items 2 bytes 4000", script), @r"
+    assert_snapshot!(run_under("items 2 bytes 4000", script), @r"
         0 Kept(Synced)
         1 Kept(Synced)
         2 Kept(Synced)
@@ -135,7 +140,7 @@ fn keys_fill_their_own_batches_and_seqs_ascend() {
 #[test]
 fn a_repeat_is_answered_with_the_first_or_known() {
     let script = "submit a 2 10; repeat 0; lead; repeat 0; lead; list";
-    assert_snapshot!(run("items 4 bytes 4000", script), @r"
+    assert_snapshot!(run_under("items 4 bytes 4000", script), @r"
         0 Kept(Synced)
         0 KeptBefore(Synced)
         0 known
@@ -146,7 +151,7 @@ fn a_repeat_is_answered_with_the_first_or_known() {
 #[test]
 fn a_repeat_that_asks_for_more_while_under_way_is_told_to_come_again() {
     let script = "submit a 1 10 written; repeat 0; lead; repeat 0; lead; repeat 0";
-    assert_snapshot!(run("items 4 bytes 4000", script), @r"
+    assert_snapshot!(run_under("items 4 bytes 4000", script), @r"
         0 refused: the same submission is under way with a weaker acknowledgement: repeat it
         0 Kept(Written)
         0 KeptBefore(Synced)
@@ -158,7 +163,7 @@ fn a_repeat_that_asks_for_more_while_under_way_is_told_to_come_again() {
 fn a_repeat_across_a_restart_adds_nothing() {
     let script = "submit a 5 10; lead; keep; deliver; crash; repeat 0; list; flush; keep; \
          deliver all; crash; repeat 0; list";
-    assert_snapshot!(run("items 2 bytes 4000", script), @r"
+    assert_snapshot!(run_under("items 2 bytes 4000", script), @r"
         0 Kept(Synced)
         delivered 1: 0.0 0.1
         0 known
@@ -177,7 +182,7 @@ fn what_is_only_written_is_synced_within_the_second() {
     let script = "calls sync_data; submit a 1 10 written; lead; calls sync_data; wait 499; \
          keep; lead; calls sync_data; wait 1; keep; lead; calls sync_data; keep; \
          lead; calls sync_data; crash; list";
-    assert_snapshot!(run("items 9 bytes 4000", script), @r"
+    assert_snapshot!(run_under("items 9 bytes 4000", script), @r"
         2 sync_data
         0 Kept(Written)
         2 sync_data
@@ -192,7 +197,7 @@ fn what_is_only_written_is_synced_within_the_second() {
 #[test]
 fn what_is_only_written_is_lost_in_a_crash() {
     let script = "submit a 1 10 written; lead; crash; list; repeat 0; lead; crash; list";
-    assert_snapshot!(run("items 9 bytes 4000", script), @r"
+    assert_snapshot!(run_under("items 9 bytes 4000", script), @r"
         0 Kept(Written)
         0 Kept(Synced)
         open 1: 0.0
@@ -203,7 +208,7 @@ fn what_is_only_written_is_lost_in_a_crash() {
 fn a_synced_repeat_of_what_is_written_waits_for_a_sync() {
     let script = "submit a 1 10 written; lead; calls sync_data; repeat 0; lead; \
          calls sync_data; crash; list";
-    assert_snapshot!(run("items 9 bytes 4000", script), @r"
+    assert_snapshot!(run_under("items 9 bytes 4000", script), @r"
         0 Kept(Written)
         2 sync_data
         0 KeptBefore(Synced)
@@ -215,7 +220,7 @@ fn a_synced_repeat_of_what_is_written_waits_for_a_sync() {
 #[test]
 fn a_synced_repeat_of_what_is_written_in_a_closed_batch_waits_for_its_seal() {
     let script = "submit a 1 10 written; lead; repeat 0; lead; crash; list";
-    assert_snapshot!(run("items 1 bytes 4000", script), @r"
+    assert_snapshot!(run_under("items 1 bytes 4000", script), @r"
         0 Kept(Written)
         0 KeptBefore(Synced)
         ready 1: 0.0
@@ -226,7 +231,7 @@ fn a_synced_repeat_of_what_is_written_in_a_closed_batch_waits_for_its_seal() {
 fn a_full_disk_refuses_and_takes_the_group_back() {
     let script = "submit a 1 10; lead; full 200; submit a 1 900; submit a 1 10; lead; list; \
          submit a 1 10; lead; heal; repeat 1; lead; list; crash; list";
-    assert_snapshot!(run("items 9 bytes 4000", script), @r"
+    assert_snapshot!(run_under("items 9 bytes 4000", script), @r"
         0 Kept(Synced)
         1 Failed(NoSpace)
         2 Failed(NoSpace)
@@ -243,7 +248,7 @@ fn a_full_disk_keeps_the_part_that_was_kept() {
     // The first part is in its own batch and stays; the repeat adds the rest.
     let script = "submit a 1 10; lead; full 1000; submit a 3 600; lead; list; heal; \
          repeat 1; lead; flush; keep; deliver all";
-    assert_snapshot!(run("items 2 bytes 9000", script), @r"
+    assert_snapshot!(run_under("items 2 bytes 9000", script), @r"
         0 Kept(Synced)
         1 Failed(NoSpace)
         open 1: 0.0 1.0
@@ -259,7 +264,7 @@ fn a_full_disk_keeps_the_part_that_was_kept() {
 fn a_full_disk_delays_seals_but_not_the_sync() {
     let script = "submit a 2 10 written; lead; full 10; keep; list; repeat 0; lead; heal; \
          keep; list; deliver all";
-    assert_snapshot!(run("items 2 bytes 4000", script), @r"
+    assert_snapshot!(run_under("items 2 bytes 4000", script), @r"
         0 Kept(Written)
         open 1: 0.0 0.1
         closing 1: max_items
@@ -273,7 +278,7 @@ fn a_full_disk_delays_seals_but_not_the_sync() {
 fn a_batch_whose_seal_found_no_room_survives_a_crash() {
     let script = "submit a 2 10 written; lead; full 10; keep; list; crash; list; \
          submit a 1 10; lead; heal; flush; keep; deliver all";
-    assert_snapshot!(run("items 2 bytes 4000", script), @r"
+    assert_snapshot!(run_under("items 2 bytes 4000", script), @r"
         0 Kept(Written)
         open 1: 0.0 0.1
         closing 1: max_items
@@ -288,7 +293,7 @@ fn a_batch_whose_seal_found_no_room_survives_a_crash() {
 #[test]
 fn a_batch_that_cannot_be_renamed_goes_out_from_where_it_is() {
     let script = "submit a 2 10; lead; fail rename 1; keep; deliver all; ledger; crash; list";
-    assert_snapshot!(run("items 2 bytes 4000", script), @r"
+    assert_snapshot!(run_under("items 2 bytes 4000", script), @r"
         0 Kept(Synced)
         delivered 1: 0.0 0.1
         ledger 1: delivered
@@ -298,7 +303,7 @@ fn a_batch_that_cannot_be_renamed_goes_out_from_where_it_is() {
 #[test]
 fn a_failed_sync_stops_the_queue() {
     let script = "submit a 1 10; lead; fail sync 1; submit a 1 10; submit b 1 10; lead";
-    assert_snapshot!(run("items 9 bytes 4000", script), @r"
+    assert_snapshot!(run_under("items 9 bytes 4000", script), @r"
         0 Kept(Synced)
         1 Failed(Unknown)
         2 Failed(Unknown)
@@ -309,7 +314,7 @@ fn a_failed_sync_stops_the_queue() {
 #[test]
 fn nothing_is_taken_after_a_failed_seal() {
     let script = "submit a 2 10 written; lead; submit b 1 10; fail sync 1; keep";
-    assert_snapshot!(run("items 2 bytes 4000", script), @r"
+    assert_snapshot!(run_under("items 2 bytes 4000", script), @r"
         0 Kept(Written)
         died: keep: the spool cannot be relied on any more: sync /spool/queues/q/open/000000000001-01a3185c-5000-7e56-971c-de355897421e.batch: Input/output error (os error 5)
     ");
@@ -318,7 +323,7 @@ fn nothing_is_taken_after_a_failed_seal() {
 #[test]
 fn a_batch_is_closed_at_exactly_max_age() {
     let script = "submit a 1 10; lead; wait 4999; keep; list; wait 1; keep; list";
-    assert_snapshot!(run("items 9 bytes 4000 age 5000", script), @r"
+    assert_snapshot!(run_under("items 9 bytes 4000 age 5000", script), @r"
         0 Kept(Synced)
         open 1: 0.0
         ready 1: 0.0
@@ -329,7 +334,7 @@ fn a_batch_is_closed_at_exactly_max_age() {
 fn age_counts_over_a_restart() {
     let script = "submit a 1 10; lead; wait 3000; reopen; wait 1999; keep; list; wait 1; \
          keep; list";
-    assert_snapshot!(run("items 9 bytes 4000 age 5000", script), @r"
+    assert_snapshot!(run_under("items 9 bytes 4000 age 5000", script), @r"
         0 Kept(Synced)
         open 1: 0.0
         ready 1: 0.0
@@ -340,7 +345,7 @@ fn age_counts_over_a_restart() {
 fn files_made_ahead_are_used() {
     let script = "submit a 1 10; lead; keep; calls create; submit a 1 10; lead; \
          calls create; keep; calls create; list";
-    assert_snapshot!(run("items 1 bytes 4000", script), @r"
+    assert_snapshot!(run_under("items 1 bytes 4000", script), @r"
         0 Kept(Synced)
         5 create
         1 Kept(Synced)
@@ -355,7 +360,7 @@ fn files_made_ahead_are_used() {
 fn an_idle_queue_makes_one_file_ahead_and_no_more() {
     let script = "keep; calls create; submit a 1 10; lead; keep; calls create; keep; keep; \
          calls create";
-    assert_snapshot!(run("items 9 bytes 4000", script), @r"
+    assert_snapshot!(run_under("items 9 bytes 4000", script), @r"
         3 create
         0 Kept(Synced)
         5 create
@@ -367,7 +372,7 @@ fn an_idle_queue_makes_one_file_ahead_and_no_more() {
 fn a_restart_fills_the_same_batch() {
     let script = "submit a 1 10; lead; reopen; submit a 1 10; lead; list; crash; \
          submit a 3 10; lead; keep; list";
-    assert_snapshot!(run("items 4 bytes 4000", script), @r"
+    assert_snapshot!(run_under("items 4 bytes 4000", script), @r"
         0 Kept(Synced)
         1 Kept(Synced)
         open 1: 0.0 1.0
@@ -381,7 +386,7 @@ fn a_restart_fills_the_same_batch() {
 fn a_clean_stop_keeps_batches_open() {
     let script = "submit a 1 10; submit b 1 10; lead; stop; reopen; list; submit a 1 10; \
          lead; stop; reopen; list";
-    assert_snapshot!(run("items 4 bytes 4000", script), @r"
+    assert_snapshot!(run_under("items 4 bytes 4000", script), @r"
         0 Kept(Synced)
         1 Kept(Synced)
         open 1: 0.0
@@ -395,7 +400,7 @@ fn a_clean_stop_keeps_batches_open() {
 #[test]
 fn a_batch_that_said_it_ends_is_sealed_by_a_restart() {
     let script = "submit a 2 10; submit b 1 10; lead; crash; list";
-    assert_snapshot!(run("items 2 bytes 4000", script), @r"
+    assert_snapshot!(run_under("items 2 bytes 4000", script), @r"
         0 Kept(Synced)
         1 Kept(Synced)
         open 2: 1.0
@@ -407,7 +412,7 @@ fn a_batch_that_said_it_ends_is_sealed_by_a_restart() {
 fn a_flush_names_what_is_still_to_be_delivered() {
     let script = "submit a 2 10; submit b 1 10; lead; flush; keep; flush; deliver; flush; \
          deliver all; flush";
-    assert_snapshot!(run("items 4 bytes 4000", script), @r"
+    assert_snapshot!(run_under("items 4 bytes 4000", script), @r"
         0 Kept(Synced)
         1 Kept(Synced)
         flush of 2
@@ -423,7 +428,7 @@ fn a_flush_names_what_is_still_to_be_delivered() {
 fn a_delivery_that_was_not_recorded_is_repeated_under_the_same_id() {
     let script = "submit a 2 10; lead; keep; attempt; crash; deliver all; ledger; crash; \
          deliver all; list";
-    assert_snapshot!(run("items 2 bytes 4000", script), @r"
+    assert_snapshot!(run_under("items 2 bytes 4000", script), @r"
         0 Kept(Synced)
         delivered 1: 0.0 0.1
         delivered 1: 0.0 0.1
@@ -432,34 +437,28 @@ fn a_delivery_that_was_not_recorded_is_repeated_under_the_same_id() {
 }
 
 /// A world with one acknowledged submission of each key, and a group of another submission under way.
-fn with_group_under_way() -> (World, batchd_core::queue::group::Group) {
-    let mut world = World::new(Policy {
+fn with_group_under_way() -> World {
+    let mut world = World::started(Policy {
         max_age: None,
         ..Policy::default()
     });
     world
-        .start()
-        .and_then(|()| world.run("submit a 1 10; submit b 1 10; lead; submit a 1 10"))
+        .run("submit a 1 10; submit b 1 10; lead; submit a 1 10; plan")
         .unwrap();
-    let group = world.commit().lock().plan().unwrap();
-    (world, group)
+    world
 }
 
 #[test]
 fn a_flush_closes_also_the_batches_that_the_group_under_way_leaves_alone() {
-    let (mut world, mut group) = with_group_under_way();
-    world.run("flush").unwrap();
-    let result = group.run(world.commit().env());
-    world
-        .commit()
-        .lock()
-        .complete(group, &result, &mut Vec::new());
+    let mut world = with_group_under_way();
+    world.run("flush; land").unwrap();
     assert!(world.commit().take_keep_due());
     world.run("keep; list").unwrap();
     assert_snapshot!(world.out, @r"
     0 Kept(Synced)
     1 Kept(Synced)
     flush of 2
+    2 Kept(Synced)
     ready 1: 0.0 2.0
     ready 2: 1.0
     ");
@@ -467,20 +466,19 @@ fn a_flush_closes_also_the_batches_that_the_group_under_way_leaves_alone() {
 
 #[test]
 fn what_begins_while_a_group_is_under_way_is_the_next_group() {
-    let (mut world, mut group) = with_group_under_way();
+    let mut world = with_group_under_way();
     world.run("submit a 1 10").unwrap();
     assert!(
         world.commit().lock().plan().is_none(),
         "one group at a time"
     );
-    let mut answers = Vec::new();
-    let result = group.run(world.commit().env());
-    world.commit().lock().complete(group, &result, &mut answers);
-    assert_eq!(answers, [(2, Answer::Kept(Ack::Synced))]);
-    world.run("lead; list").unwrap();
+    world.run("land; list; lead; list").unwrap();
     assert_snapshot!(world.out, @r"
     0 Kept(Synced)
     1 Kept(Synced)
+    2 Kept(Synced)
+    open 1: 0.0 2.0
+    open 2: 1.0
     3 Kept(Synced)
     open 1: 0.0 2.0 3.0
     open 2: 1.0
@@ -489,14 +487,9 @@ fn what_begins_while_a_group_is_under_way_is_the_next_group() {
 
 #[test]
 fn a_failed_seal_stops_the_queue_and_answers_who_waits() {
-    let mut world = World::new(Policy {
-        max_items: Some(1),
-        max_age: None,
-        ..Policy::default()
-    });
+    let mut world = World::started(one_item());
     world
-        .start()
-        .and_then(|()| world.run("submit a 1 10 written; lead; submit a 1 10"))
+        .run("submit a 1 10 written; lead; submit a 1 10")
         .unwrap();
     world
         .disk
@@ -533,7 +526,7 @@ fn a_repeat_of_what_is_kept_is_known_in_a_full_spool() {
 fn a_repeat_is_known_whatever_became_of_the_parts() {
     // The first part is set aside, the second is delivered: on record in another order than they were made.
     let script = "submit a 3 10; lead; close; keep; bury; deliver; crash; repeat 0; lead; list";
-    assert_snapshot!(run("items 2 bytes 4000", script), @r"
+    assert_snapshot!(run_under("items 2 bytes 4000", script), @r"
     0 Kept(Synced)
     delivered 2: 0.2
     0 known
@@ -546,7 +539,7 @@ fn a_repeat_is_known_though_its_file_was_made_long_before() {
     // The second batch is filled two hours after its file was made, and its id is as old as that.
     let script = "submit a 1 10; lead; keep; deliver; wait 7200000; submit a 1 10; lead; keep; crash; \
                   repeat 1; lead; list";
-    assert_snapshot!(run("items 1 bytes 4000", script), @r"
+    assert_snapshot!(run_under("items 1 bytes 4000", script), @r"
     0 Kept(Synced)
     delivered 1: 0.0
     1 Kept(Synced)
@@ -557,15 +550,8 @@ fn a_repeat_is_known_though_its_file_was_made_long_before() {
 
 #[test]
 fn no_barrier_passes_what_only_a_seal_will_sync() {
-    let mut world = World::new(Policy {
-        max_items: Some(1),
-        max_age: None,
-        ..Policy::default()
-    });
-    world
-        .start()
-        .and_then(|()| world.run("submit a 1 10 written; lead"))
-        .unwrap();
+    let mut world = World::started(one_item());
+    world.run("submit a 1 10 written; lead").unwrap();
     world.begin(0, Ack::Synced);
     assert!(world.commit().lock().waits_for_seals());
     assert!(
@@ -582,14 +568,9 @@ fn no_barrier_passes_what_only_a_seal_will_sync() {
 
 #[test]
 fn two_batches_of_one_seq_are_both_delivered() {
-    let mut world = World::new(Policy {
-        max_items: Some(1),
-        max_age: None,
-        ..Policy::default()
-    });
+    let mut world = World::started(one_item());
     world
-        .start()
-        .and_then(|()| world.run("submit a 1 10; lead; keep; submit b 1 10; lead; keep"))
+        .run("submit a 1 10; lead; keep; submit b 1 10; lead; keep")
         .unwrap();
     world.commit = None;
     // Somebody puts a file back under a seq that was used since.
@@ -618,15 +599,8 @@ fn two_batches_of_one_seq_are_both_delivered() {
 #[test]
 fn a_repeat_is_known_where_zeros_follow_the_seal() {
     // A crash may come before the cut of what was preallocated is durable.
-    let mut world = World::new(Policy {
-        max_items: Some(1),
-        max_age: None,
-        ..Policy::default()
-    });
-    world
-        .start()
-        .and_then(|()| world.run("submit a 1 10; lead; keep"))
-        .unwrap();
+    let mut world = World::started(one_item());
+    world.run("submit a 1 10; lead; keep").unwrap();
     world.commit = None;
     let mut image = world.disk.live_image();
     let files = image.files();
@@ -655,8 +629,7 @@ fn a_seal_may_be_long() {
         max_age: None,
         ..Policy::default()
     };
-    let mut world = World::new(policy);
-    world.start().unwrap();
+    let mut world = World::started(policy);
     for number in 0..24_000 {
         let key = if number % 2 == 0 { "a" } else { "b" };
         let number = world.book.submit(key, 1, 5, false);
@@ -676,7 +649,7 @@ fn threads_lead_keep_house_and_deliver_at_once() {
     const THREADS: usize = 4;
     const EACH: usize = 150;
     let millis = |millis| Some(Duration::from_millis(millis));
-    let mut world = World::new(Policy {
+    let mut world = World::started(Policy {
         max_items: Some(7),
         max_age: millis(20),
         max_since_flush: millis(15),
@@ -687,7 +660,6 @@ fn threads_lead_keep_house_and_deliver_at_once() {
         idle: millis(3),
         ..Policy::default()
     });
-    world.start().unwrap();
     let clock = world.clock.clone();
     for number in 0..THREADS * EACH {
         let key = ["a", "b", "c"][number % 3];
@@ -771,22 +743,15 @@ fn threads_lead_keep_house_and_deliver_at_once() {
 
 #[test]
 fn a_batch_that_is_closed_while_its_group_is_under_way_is_seen_to() {
-    let mut world = World::new(Policy {
+    let mut world = World::started(Policy {
         max_age: Some(Duration::from_secs(1)),
         ..Policy::default()
     });
     world
-        .start()
-        .and_then(|()| world.run("submit a 1 10; lead; keep; submit a 1 10; wait 1s"))
+        .run("submit a 1 10; lead; keep; submit a 1 10; wait 1s; plan; keep; due")
         .unwrap();
-    let mut group = world.commit().lock().plan().unwrap();
-    world.run("keep; due").unwrap();
     world.commit().take_keep_due();
-    let result = group.run(world.commit().env());
-    world
-        .commit()
-        .lock()
-        .complete(group, &result, &mut Vec::new());
+    world.run("land").unwrap();
     assert!(
         world.commit().take_keep_due(),
         "nobody seals it: {}",
@@ -796,10 +761,9 @@ fn a_batch_that_is_closed_while_its_group_is_under_way_is_seen_to() {
 
 #[test]
 fn what_the_leader_of_a_commit_sealed_is_told_when_the_house_is_kept() {
-    let mut world = World::new(small());
+    let mut world = World::started(small());
     world
-        .start()
-        .and_then(|()| world.run("submit a 4 10 written; lead; repeat 0; lead"))
+        .run("submit a 4 10 written; lead; repeat 0; lead")
         .unwrap();
     assert_eq!(world.commit().lock().ready().count(), 1);
     assert!(world.commit().keep().unwrap().ready, "no dispatcher looks");
@@ -808,23 +772,16 @@ fn what_the_leader_of_a_commit_sealed_is_told_when_the_house_is_kept() {
 
 #[test]
 fn a_sync_that_is_due_waits_for_the_group_under_way_and_nobody_spins() {
-    let mut world = World::new(small());
+    let mut world = World::started(small());
     world
-        .start()
-        .and_then(|()| world.run("submit b 1 10 written; lead; wait 600; submit a 1 10"))
+        .run("submit b 1 10 written; lead; wait 600; submit a 1 10")
         .unwrap();
     assert_eq!(world.commit().lock().next_due(), Some(Duration::ZERO));
     // The group of a single file, as where the sync of the other became due just behind it.
     world
-        .run("lead; submit b 1 10 written; lead; submit a 1 10")
+        .run("lead; submit b 1 10 written; lead; submit a 1 10; plan; wait 1s")
         .unwrap();
-    let mut group = world.commit().lock().plan().unwrap();
-    world.clock.advance(Duration::from_secs(1));
     assert!(world.commit().lock().next_due() > Some(Duration::ZERO));
-    let result = group.run(world.commit().env());
-    world
-        .commit()
-        .lock()
-        .complete(group, &result, &mut Vec::new());
+    world.run("land").unwrap();
     assert_eq!(world.commit().lock().next_due(), Some(Duration::ZERO));
 }

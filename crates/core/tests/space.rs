@@ -11,28 +11,13 @@ use batchd_core::spool::{Layout, LockedSpool};
 use insta::assert_snapshot;
 use support::book::{Kind, Violation};
 use support::crash::{check_state, drain_and_check};
-use support::world::{Dead, SPOOL, World, small};
+use support::world::{Dead, SPOOL, World, run, small};
 
 fn quota(items: Option<u64>, bytes: Option<u64>) -> Policy {
     Policy {
         quota: Quota { bytes, items },
         ..small()
     }
-}
-
-/// What a script says on a spool that was just started.
-#[track_caller]
-fn run_in(mut world: World, script: &str) -> String {
-    world.start().unwrap();
-    if let Err(Dead(why)) = world.run(script) {
-        panic!("{why}\n{}\n{}", world.out, world.disk.op_log());
-    }
-    world.out
-}
-
-#[track_caller]
-fn run(policy: Policy, script: &str) -> String {
-    run_in(World::new(policy), script)
 }
 
 #[test]
@@ -72,7 +57,7 @@ fn dead_batches_count_for_the_spool_and_not_for_the_queue() {
     world.spool_bytes_max = 100;
     let script = "submit a 4 15; lead; keep; bury; submit a 4 10; lead; space; submit a 1 10; reopen; space; \
         keep; deliver; submit a 4 11; submit a 4 10; lead; submit a 1 10; space";
-    assert_snapshot!(run_in(world, script), @r"
+    assert_snapshot!(world.told(script), @r"
     0 Kept(Synced)
     1 Kept(Synced)
     used 100, free 18446744073709551615, shortage: none
@@ -194,7 +179,7 @@ fn the_ballast_makes_room_for_a_seal_and_a_record() {
     world.ballast_bytes = 4096;
     let script = "tend; submit a 3 300; lead; full 0; close; keep; list; space; submit a 1 10; deliver all; ledger; \
         wait 100; tend; submit a 1 10; heal; tend; space; submit a 1 10; lead; list";
-    assert_snapshot!(run_in(world, script), @r"
+    assert_snapshot!(world.told(script), @r"
     0 Kept(Synced)
     ready 1: 0.0 0.1 0.2
     used 900, free 4096, shortage: the file system of the spool was full: 4096 bytes are free, and 8192 must be before anything new is taken: make room, or wait for deliveries
@@ -462,8 +447,7 @@ fn a_write_that_is_refused_as_read_only_loses_nothing() {
 
 #[test]
 fn a_read_only_disk_is_told_and_found_writable_again() {
-    let mut world = World::new(small());
-    world.start().unwrap();
+    let mut world = World::started(small());
     let script = "submit a 1 10; lead; readonly; submit a 1 10; lead; space; submit b 1 10; lead; wait 100; space; \
         heal; space; tend; space; repeat 1; lead";
     world.run(script).unwrap();

@@ -18,8 +18,7 @@ fn world() -> World {
         },
         ..small()
     };
-    let mut world = World::new(policy);
-    world.start().unwrap();
+    let mut world = World::started(policy);
     world.run("wait 1000").unwrap();
     world
 }

@@ -83,6 +83,12 @@ pub fn small() -> Policy {
     }
 }
 
+/// What a script says on an empty spool.
+#[must_use]
+pub fn run(policy: Policy, script: &str) -> String {
+    World::new(policy).told(script)
+}
+
 impl World {
     /// A world with an empty spool directory; nothing runs yet.
     #[must_use]
@@ -90,6 +96,15 @@ impl World {
         let disk = SimDisk::new();
         disk.mkdir_durable(SPOOL).unwrap();
         Self::on(disk, policy, Book::default(), 1)
+    }
+
+    /// A world whose process runs, on an empty spool directory.
+    #[track_caller]
+    #[must_use]
+    pub fn started(policy: Policy) -> Self {
+        let mut world = Self::new(policy);
+        world.start().unwrap();
+        world
     }
 
     /// A world on what a crash left. `starts` is how often the spool was started before.
@@ -151,6 +166,15 @@ impl World {
         self.commit.as_ref().expect("started")
     }
 
+    /// Starts the process and runs a script: all that was said. Where the process died, the last line says of what.
+    #[must_use]
+    pub fn told(mut self, script: &str) -> String {
+        if let Err(Dead(why)) = self.start().and_then(|()| self.run(script)) {
+            self.say(&format!("died: {why}"));
+        }
+        self.out
+    }
+
     /// Runs a script on a started world. A dead process ends it.
     pub fn run(&mut self, script: &str) -> Result<(), Dead> {
         for line in script.split(';') {
@@ -193,12 +217,6 @@ impl World {
                 }
             }
             ["lead"] => self.lead()?,
-            ["group"] => {
-                self.land();
-                let group = self.commit().lock().plan();
-                self.group = group;
-                self.land();
-            }
             ["plan"] => {
                 self.land();
                 let group = self.commit().lock().plan();

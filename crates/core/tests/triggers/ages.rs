@@ -3,8 +3,8 @@
 use batchd_core::policy::Policy;
 use insta::assert_snapshot;
 
-use super::{off, rate, run, run_in, secs};
-use crate::support::world::World;
+use super::{off, rate, secs};
+use crate::support::world::{World, run};
 
 /// An item, a look one microsecond before the bound, one at the bound, and what the seal says.
 const AT_THE_BOUND: &str = "submit a 1 10; lead; due; wait 4999999us; keep; list; due; wait 1us; due; keep; \
@@ -179,26 +179,21 @@ fn a_batch_that_gets_an_item_in_the_group_under_way_is_not_idle() {
         idle: secs(5),
         ..off()
     };
-    let mut world = World::new(policy);
-    world.start().unwrap();
+    let mut world = World::started(policy);
     world
-        .run("submit a 1 10; submit b 1 10; lead; wait 5s; submit a 1 10")
+        .run("submit a 1 10; submit b 1 10; lead; wait 5s; submit a 1 10; plan")
         .unwrap();
-    let mut group = world.commit().lock().plan().unwrap();
     // A look at the clock while the group is under way: both are due.
     world.run("keep; due").unwrap();
     world.commit().take_keep_due();
-    let result = group.run(world.commit().env());
-    world
-        .commit()
-        .lock()
-        .complete(group, &result, &mut Vec::new());
+    world.run("land").unwrap();
     assert!(world.commit().take_keep_due(), "somebody looks again");
     world.run("keep; due; list; reasons").unwrap();
     assert_snapshot!(world.out, @r"
     0 Kept(Synced)
     1 Kept(Synced)
     nothing is due
+    2 Kept(Synced)
     due in 5s
     open 1: 0.0 2.0
     ready 2: 1.0
@@ -300,8 +295,7 @@ fn ages_count_over_a_restart_by_the_wall_clock() {
     open 1: 0.0 1.0
     1: 0.0 1.0 idle
     ");
-    let mut world = World::new(policy);
-    world.start().unwrap();
+    let mut world = World::started(policy);
     world.run("submit a 1 10; lead; wait 3s").unwrap();
     world.clock.set_boot(std::time::Duration::from_secs(1));
     world
@@ -401,7 +395,7 @@ fn a_flush_of_nothing_is_nothing_to_do() {
     };
     let script = "flush; keep; calls create; list; wait 4s; flush; submit a 1 10; lead; due; flush; keep; \
          deliver all; flush; flush; list; ledger";
-    assert_snapshot!(run_in(World::new(policy), script), @r"
+    assert_snapshot!(run(policy, script), @r"
     flush of 0
     3 create
     flush of 0

@@ -5,8 +5,8 @@ use std::time::Duration;
 use batchd_core::policy::{Interval, Policy};
 use insta::assert_snapshot;
 
-use super::{delay, off, rate, run, run_in, secs};
-use crate::support::world::World;
+use super::{delay, off, rate, secs};
+use crate::support::world::{World, run};
 
 fn every(interval: Option<Interval>) -> Policy {
     Policy { interval, ..off() }
@@ -68,8 +68,7 @@ fn missed_beats_are_skipped_and_counted() {
 
 #[test]
 fn being_late_is_told_when_it_begins_and_when_it_is_over() {
-    let mut world = World::new(every(rate(10)));
-    world.start().unwrap();
+    let mut world = World::started(every(rate(10)));
     // A look so long after the last: that of a beat, late or on time.
     let mut look = |wait: &str| {
         world
@@ -187,7 +186,7 @@ fn without_a_sink_a_flush_ends_with_the_seal() {
     let mut world = World::new(every(delay(10)));
     world.has_sink = false;
     let script = "submit - 1 10; lead; wait 13s; keep; due; submit - 1 10; lead; due; wait 10s; keep; reasons";
-    assert_snapshot!(run_in(world, script), @r"
+    assert_snapshot!(world.told(script), @r"
     0 Kept(Synced)
     nothing is due
     1 Kept(Synced)
@@ -235,8 +234,7 @@ fn what_closes_meanwhile_does_not_move_a_fixed_delay() {
 
 #[test]
 fn the_delivery_wakes_who_waits_for_the_next_beat() {
-    let mut world = World::new(every(delay(10)));
-    world.start().unwrap();
+    let mut world = World::started(every(delay(10)));
     world
         .run("submit - 1 10; lead; wait 10s; keep; submit - 1 10; lead; keep; due")
         .unwrap();
@@ -258,8 +256,7 @@ fn jitter_delays_within_its_share_and_never_adds_up() {
         jitter_percent: 20,
         ..Interval::every(Duration::from_secs(10))
     };
-    let mut world = World::new(every(Some(interval)));
-    world.start().unwrap();
+    let mut world = World::started(every(Some(interval)));
     let mut delays = Vec::new();
     for beat in 1..200u64 {
         world.run("submit - 1 10; lead").unwrap();
@@ -300,8 +297,7 @@ fn a_beat_that_jitter_delays_is_kept_for_the_next_batch() {
         jitter_percent: 20,
         ..Interval::every(Duration::from_secs(10))
     };
-    let mut world = World::new(every(Some(interval)));
-    world.start().unwrap();
+    let mut world = World::started(every(Some(interval)));
     world.run("submit - 1 10; lead").unwrap();
     let due = world.commit().lock().next_due().unwrap();
     world.clock.advance(due - Duration::from_millis(1));

@@ -13,7 +13,6 @@ mod support;
 use std::time::Duration;
 
 use batchd_core::policy::{Interval, IntervalMode, Policy};
-use support::world::{Dead, World};
 
 /// No trigger at all.
 fn off() -> Policy {
@@ -38,15 +37,4 @@ fn delay(secs: u64) -> Option<Interval> {
         mode: IntervalMode::FixedDelay,
         ..Interval::every(Duration::from_secs(secs))
     })
-}
-
-fn run(policy: Policy, script: &str) -> String {
-    run_in(World::new(policy), script)
-}
-
-fn run_in(mut world: World, script: &str) -> String {
-    if let Err(Dead(why)) = world.start().and_then(|()| world.run(script)) {
-        world.say(&format!("died: {why}"));
-    }
-    world.out
 }
