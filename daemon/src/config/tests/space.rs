@@ -1,25 +1,10 @@
 //! What bounds the spool and its queues: how it is read, inherited and written.
 
-use std::path::Path;
-
 use batchd_core::policy::{Overflow, Quota};
 use batchd_core::spool::space::MinFree;
 use insta::assert_snapshot;
 
-use crate::config::{Config, Surroundings};
-
-fn parse(text: &str) -> Result<Config, String> {
-    let root = Surroundings::new(0, |_| None);
-    Config::parse(text.as_bytes(), Path::new("b.toml"), &root).map_err(|errors| errors.to_string())
-}
-
-#[track_caller]
-fn config(text: &str) -> Config {
-    let config = parse(text).unwrap_or_else(|errors| panic!("{errors}"));
-    let again = parse(&config.render()).unwrap_or_else(|errors| panic!("{errors}"));
-    assert_eq!(config, again, "what is written reads back");
-    config
-}
+use super::{config, errors};
 
 #[test]
 fn min_free_is_a_size_or_a_percentage_or_nothing() {
@@ -35,10 +20,7 @@ fn min_free_is_a_size_or_a_percentage_or_nothing() {
 #[test]
 fn what_is_no_min_free_is_said_to_be_none() {
     let texts = ["0%", "91%", "1.5%", "-5%", "%", "lots", "0B", "5"];
-    let error = |text: &str| {
-        let error = parse(&format!("spool.min_free = \"{text}\"")).expect_err(text);
-        format!("{error}\n")
-    };
+    let error = |text| errors(&format!("spool.min_free = \"{text}\"")) + "\n";
     let errors: String = texts.into_iter().map(error).collect();
     assert_snapshot!(errors, @r#"
     b.toml:1:18: spool.min_free: 0% is out of range: 1% to 90%; or "off"
@@ -107,7 +89,7 @@ fn what_is_no_quota_is_said_to_be_none() {
         quota_items = "many"
         overflow = "drop-newest"
     "#;
-    assert_snapshot!(parse(text).expect_err("wrong"), @r#"
+    assert_snapshot!(errors(text), @r#"
     b.toml:3:19: spool.ballast: 0B is out of range: 1B to 1GiB; or "off"
     b.toml:5:23: queues.default.quota_bytes: 10 has no unit: write a size such as "10B"; or "off"
     b.toml:6:23: queues.default.quota_items: 0 is out of range: 1 to 1125899906842624; or "off"

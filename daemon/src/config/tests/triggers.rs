@@ -5,22 +5,7 @@ use std::time::Duration;
 use batchd_core::policy::{Interval, IntervalMode, OnShutdown};
 use insta::assert_snapshot;
 
-use super::{config, errors, queues};
-
-/// What is in force for a queue, without its sink.
-#[track_caller]
-fn queue(text: &str, name: &str) -> String {
-    let rendered = queues(&format!("[queues.default]\nsink = \"off\"\n{text}"));
-    let header = format!("[queues.{name}]\n");
-    let (_, behind) = rendered.split_once(&header).expect("the queue");
-    let lines = behind.lines().take_while(|line| !line.is_empty());
-    let triggers = lines.filter(|line| {
-        ["max_since_flush", "interval", "idle", "on_shutdown"]
-            .iter()
-            .any(|key| line.starts_with(key))
-    });
-    triggers.map(|line| format!("{line}\n")).collect()
-}
+use super::{changes, config, errors};
 
 #[test]
 fn all_of_them() {
@@ -32,14 +17,6 @@ fn all_of_them() {
         idle = "250ms"
         on_shutdown = "flush"
         "#;
-    assert_snapshot!(queue(text, "default"), @r#"
-    max_since_flush = "1m"
-    interval = "10s"
-    interval_mode = "fixed-delay"
-    interval_jitter = "20%"
-    idle = "250ms"
-    on_shutdown = "flush"
-    "#);
     let config = config(&format!("[queues.default]\n{text}"));
     let policy = &config.template.policy;
     assert_eq!(policy.max_since_flush, Some(Duration::from_secs(60)));
@@ -55,76 +32,62 @@ fn all_of_them() {
 
 #[test]
 fn all_of_them_can_be_inherited_and_switched_off() {
-    let template = r#"
+    let text = r#"
+        [queues.default]
         max_since_flush = "1min"
         interval = "10s"
         interval_mode = "fixed-delay"
         interval_jitter = "5%"
         idle = "2s"
         on_shutdown = "flush"
+        [queues.inherits]
+        [queues.off]
+        max_since_flush = "off"
+        interval = "off"
+        idle = "off"
+        on_shutdown = "keep"
+        # Of another length, an interval is otherwise as the inherited one.
+        [queues.longer]
+        interval = "20s"
+        [queues.other]
+        interval_mode = "fixed-rate"
+        interval_jitter = "0%"
         "#;
-    let with = |queue: &str| format!("{template}\n[queues.q]\n{queue}");
-    assert_snapshot!(queue(&with(""), "q"), @r#"
+    assert_snapshot!(changes(text), @r#"
+    [queues.default]
     max_since_flush = "1m"
     interval = "10s"
     interval_mode = "fixed-delay"
     interval_jitter = "5%"
     idle = "2s"
     on_shutdown = "flush"
-    "#);
-    let off =
-        "max_since_flush = \"off\"\ninterval = \"off\"\nidle = \"off\"\non_shutdown = \"keep\"";
-    assert_snapshot!(queue(&with(off), "q"), @r#"
+    [queues.longer]
+    interval = "20s"
+    [queues.off]
     max_since_flush = "off"
     interval = "off"
     idle = "off"
     on_shutdown = "keep"
-    "#);
-    // Of another length, an interval is otherwise as the inherited one.
-    assert_snapshot!(queue(&with("interval = \"1s\""), "q"), @r#"
-    max_since_flush = "1m"
-    interval = "1s"
-    interval_mode = "fixed-delay"
-    interval_jitter = "5%"
-    idle = "2s"
-    on_shutdown = "flush"
-    "#);
-    assert_snapshot!(queue(&with("interval_mode = \"fixed-rate\"\ninterval_jitter = \"0%\""), "q"), @r#"
-    max_since_flush = "1m"
-    interval = "10s"
+    [queues.other]
     interval_mode = "fixed-rate"
     interval_jitter = "0%"
-    idle = "2s"
-    on_shutdown = "flush"
-    "#);
-    // One that is set where none is inherited has no jitter, and a fixed rate.
-    assert_snapshot!(queue("[queues.q]\ninterval = \"1s\"", "q"), @r#"
-    max_since_flush = "off"
-    interval = "1s"
-    interval_mode = "fixed-rate"
-    interval_jitter = "0%"
-    idle = "off"
-    on_shutdown = "keep"
     "#);
 }
 
 #[test]
-fn what_is_in_force_reads_back() {
-    let text = r#"
-        [queues.default]
-        interval = "10s"
-        interval_jitter = "7%"
-        [queues.a]
-        interval = "off"
-        on_shutdown = "flush"
-        [queues.b]
-        interval_mode = "fixed-delay"
-        [engine]
-        shutdown_timeout = "1min 30s"
-        "#;
-    let config = config(text);
+fn an_interval_where_none_is_inherited_has_a_fixed_rate_and_no_jitter() {
+    assert_snapshot!(changes("[queues.q]\ninterval = \"1s\""), @r#"
+    [queues.q]
+    interval = "1s"
+    interval_mode = "fixed-rate"
+    interval_jitter = "0%"
+    "#);
+}
+
+#[test]
+fn a_stop_may_take_longer() {
+    let config = config("engine.shutdown_timeout = '1min 30s'");
     assert_eq!(config.shutdown_timeout, Duration::from_secs(90));
-    assert_eq!(super::config(&config.render()), config);
 }
 
 #[test]
