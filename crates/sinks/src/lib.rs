@@ -7,6 +7,6 @@ pub mod encode;
 pub mod file;
 pub mod sink;
 
-pub use encode::{Encoder, Encoding, Unencodable, UnknownName};
+pub use encode::{Encoder, Encoding, Unencodable};
 pub use file::{ConfigError, FileSink, FileSinkConfig, TemplateError};
 pub use sink::{Delivery, ErrorClass, ItemSource, Range, Sink, SinkError, SourceError};

@@ -1,13 +1,9 @@
-//! The names of the encodings, in configuration and on the command line.
+//! The encodings, and their names in configuration.
 
 use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
 
 /// How the items of a batch are written one after another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Encoding {
     /// Each item and a newline. All else, also carriage returns, NUL and what is not UTF-8, passes as it is.
@@ -37,8 +33,7 @@ pub enum Encoding {
 }
 
 /// What becomes of an item that an encoding cannot carry as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Unencodable {
     /// Written so that a person can read it.
@@ -46,18 +41,6 @@ pub enum Unencodable {
     Escape,
     /// Written in base64, and marked as such.
     Base64,
-}
-
-/// A name that is none of those known.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum UnknownName {
-    /// Of an encoding.
-    #[error("'{0}' is not an encoding: lines, ndjson, json-array, raw or length-prefixed")]
-    Encoding(String),
-    /// Of what to do with an item that an encoding cannot carry.
-    #[error("'{0}' is not a way to write what an encoding cannot carry: escape or base64")]
-    Unencodable(String),
 }
 
 impl Encoding {
@@ -116,55 +99,5 @@ impl fmt::Display for Encoding {
 impl fmt::Display for Unencodable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
-    }
-}
-impl FromStr for Encoding {
-    type Err = UnknownName;
-    fn from_str(name: &str) -> Result<Self, UnknownName> {
-        Self::ALL
-            .into_iter()
-            .find(|encoding| encoding.as_str() == name)
-            .ok_or_else(|| UnknownName::Encoding(name.to_owned()))
-    }
-}
-impl FromStr for Unencodable {
-    type Err = UnknownName;
-    fn from_str(name: &str) -> Result<Self, UnknownName> {
-        Self::ALL
-            .into_iter()
-            .find(|way| way.as_str() == name)
-            .ok_or_else(|| UnknownName::Unencodable(name.to_owned()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_name_in_configuration_and_on_the_command_line() {
-        for encoding in Encoding::ALL {
-            let quoted = serde_json::to_string(&encoding).unwrap();
-            assert_eq!(quoted, format!("\"{encoding}\""));
-            assert_eq!(serde_json::from_str::<Encoding>(&quoted).unwrap(), encoding);
-            assert_eq!(encoding.as_str().parse(), Ok(encoding));
-        }
-        for way in Unencodable::ALL {
-            let quoted = serde_json::to_string(&way).unwrap();
-            assert_eq!(quoted, format!("\"{way}\""));
-            assert_eq!(way.as_str().parse(), Ok(way));
-        }
-    }
-
-    #[test]
-    fn an_unknown_name_is_answered_with_the_known_ones() {
-        insta::assert_snapshot!(
-            "json".parse::<Encoding>().unwrap_err(),
-            @"'json' is not an encoding: lines, ndjson, json-array, raw or length-prefixed"
-        );
-        insta::assert_snapshot!(
-            "hex".parse::<Unencodable>().unwrap_err(),
-            @"'hex' is not a way to write what an encoding cannot carry: escape or base64"
-        );
     }
 }

@@ -16,4 +16,4 @@ mod encoding;
 mod json;
 
 pub use encoder::Encoder;
-pub use encoding::{Encoding, Unencodable, UnknownName};
+pub use encoding::{Encoding, Unencodable};

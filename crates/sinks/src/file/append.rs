@@ -82,8 +82,14 @@ impl Append {
         self.make_ready(&file, start, &mut record)?;
         let length_before = record.length;
         if let Err(error) = self.append(delivery, items, &file, record) {
-            // What cannot be cut now is past the record: the next attempt cuts it.
-            file.set_len(length_before).ok();
+            // What cannot be cut now is past the record: the next attempt cuts it. A file that was truncated
+            // meanwhile, to rotate it, must not be made as long again.
+            if file
+                .metadata()
+                .is_ok_and(|found| found.len() > length_before)
+            {
+                file.set_len(length_before).ok();
+            }
             return Err(error);
         }
         // From here on nothing is cut: the new record may hold.
@@ -113,7 +119,7 @@ impl Append {
         let file = OpenOptions::new()
             .append(true)
             .create(true)
-            .mode(0o640)
+            .mode(directory::FILE_MODE)
             .open(&self.path)
             .at("open", &self.path)?;
         match file.try_lock() {
@@ -170,10 +176,12 @@ mod tests {
     use tempfile::{TempDir, tempdir};
 
     use super::super::FileSinkConfig;
-    use super::super::testing::{Items, deliver_afresh, delivery, every_byte, names, part, sink};
+    use super::super::testing::{
+        Items, deliver_afresh, delivery, every_byte, identity, names, part, sink,
+    };
     use super::*;
     use crate::encode::Encoding;
-    use crate::sink::{ErrorClass, Sink};
+    use crate::sink::{ErrorClass, Sink, SourceError};
 
     const ITEMS: &[&[u8]] = &[b"one", b"two"];
 
@@ -282,20 +290,10 @@ mod tests {
         bench.deliver(&delivery(1, ITEMS), ITEMS);
         bench.deliver(&delivery(2, &[b"x"]), &[b"x"]);
         bench.deliver(&part(3, 0, &[b"y"]), &[b"y"]);
-        let times = |path: &Path| {
-            let found = fs::metadata(path).unwrap();
-            (
-                found.ino(),
-                found.mtime(),
-                found.mtime_nsec(),
-                found.ctime(),
-                found.ctime_nsec(),
-            )
-        };
-        let found = times(bench.file());
+        let found = identity(bench.file());
         bench.deliver(&part(3, 0, &[b"y"]), &[b"y"]);
         bench.deliver(&delivery(1, ITEMS), ITEMS);
-        assert_eq!(times(bench.file()), found);
+        assert_eq!(identity(bench.file()), found);
         bench.check("one\ntwo\nx\ny\n");
     }
 
@@ -425,6 +423,27 @@ mod tests {
             .unwrap_err();
         assert_eq!(error.class, ErrorClass::Source);
         bench.check("one\ntwo\n");
+    }
+
+    #[test]
+    fn a_file_that_is_truncated_during_an_attempt_that_fails_is_not_made_long_again() {
+        /// Rotates as `copytruncate` does, and then fails.
+        struct Truncating<'a>(&'a Path);
+        impl ItemSource for Truncating<'_> {
+            fn next_item(&mut self) -> Result<Option<&[u8]>, SourceError> {
+                fs::write(self.0, b"").unwrap();
+                Err(SourceError("checksum".to_owned()))
+            }
+        }
+        let bench = Bench::new();
+        bench.deliver(&delivery(1, ITEMS), ITEMS);
+        let mut sink = sink(bench.config.clone());
+        sink.deliver(&delivery(2, &[b"x"]), &mut Truncating(bench.file()))
+            .unwrap_err();
+        bench.check("");
+        sink.deliver(&delivery(2, &[b"x"]), &mut Items::of(&[b"x"]))
+            .unwrap();
+        bench.check("x\n");
     }
 
     #[test]

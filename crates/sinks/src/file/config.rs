@@ -2,23 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use super::record;
 use super::template::{FILE_NAME_BYTES_MAX, NameTemplate, TemplateError};
 use crate::encode::{Encoding, Unencodable};
 
 /// Configuration of a sink of type `file`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileSinkConfig {
     /// The directory that gets one file for each batch; with `append`, the file.
     pub path: PathBuf,
     /// How items are written.
-    #[serde(default)]
     pub encoding: Encoding,
     /// What becomes of an item that the encoding cannot carry.
-    #[serde(default)]
     pub unencodable: Unencodable,
     /// Template of the files' names; default `{queue}-{seq}-{id}.{ext}`. Not with `append`.
     ///
@@ -26,10 +21,8 @@ pub struct FileSinkConfig {
     /// letters, digits and `._-` becomes `%XX` and a long one is shortened; `{ext}`, by the encoding. `{seq}`
     /// and `{id}` must occur. Where `{seq}` is the first that differs, names sort in the order of delivery. A
     /// part of a batch has `-<first>+<count>` before the first dot after the last of these.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Whether all batches are appended to one file.
-    #[serde(default)]
     pub append: bool,
 }
 
@@ -133,66 +126,42 @@ mod tests {
 
     use super::*;
 
-    /// What is wrong with a configuration in JSON, which has the keys that TOML has.
-    fn fault(config: &str) -> String {
-        match serde_json::from_str::<FileSinkConfig>(config) {
-            Ok(config) => match config.check() {
-                Ok(()) => "nothing".to_owned(),
-                Err(error) => error.to_string(),
-            },
-            Err(error) => error.to_string(),
-        }
-    }
-
-    #[test]
-    fn only_the_path_is_needed() {
-        let config: FileSinkConfig = serde_json::from_str(r#"{"path":"/a"}"#).unwrap();
-        assert_eq!(config, FileSinkConfig::new("/a"));
-        assert_eq!(config.check(), Ok(()));
-        let config: FileSinkConfig = serde_json::from_str(
-            r#"{"path":"a.log","encoding":"length-prefixed","unencodable":"base64","append":true}"#,
-        )
-        .unwrap();
-        assert_eq!(config.check(), Ok(()));
-        assert_eq!(
-            (config.encoding, config.append),
-            (Encoding::LengthPrefixed, true)
-        );
-    }
-
     #[test]
     fn faults_are_named() {
-        assert_snapshot!(fault(r#"{"path":""}"#), @"`path` is empty");
+        let fault = |config: FileSinkConfig| config.check().unwrap_err().to_string();
+        let appended = |path: &str| FileSinkConfig {
+            append: true,
+            ..FileSinkConfig::new(path)
+        };
+        let named = |name: &str, config| FileSinkConfig {
+            name: Some(name.to_owned()),
+            ..config
+        };
+        assert_eq!(FileSinkConfig::new("/a").check(), Ok(()));
+        assert_eq!(appended("a.log").check(), Ok(()));
+        assert_snapshot!(fault(FileSinkConfig::new("")), @"`path` is empty");
         assert_snapshot!(
-            fault(r#"{"path":"/a","naem":"x"}"#),
-            @"unknown field `naem`, expected one of `path`, `encoding`, `unencodable`, `name`, `append` at line 1 column 19"
-        );
-        assert_snapshot!(
-            fault(r#"{"path":"/a","encoding":"json"}"#),
-            @"unknown variant `json`, expected one of `lines`, `ndjson`, `json-array`, `raw`, `length-prefixed` at line 1 column 30"
-        );
-        assert_snapshot!(
-            fault(r#"{"path":"/a","name":"{queue}.log"}"#),
+            fault(named("{queue}.log", FileSinkConfig::new("/a"))),
             @"`name` '{queue}.log': needs {seq}, so that names tell the order"
         );
         assert_snapshot!(
-            fault(r#"{"path":"/a","append":true,"name":"x"}"#),
+            fault(named("x", appended("/a"))),
             @"`name` is for one file per batch: with `append`, `path` is the file and names it"
         );
         assert_snapshot!(
-            fault(r#"{"path":"/a","append":true,"encoding":"json-array"}"#),
+            fault(FileSinkConfig { encoding: Encoding::JsonArray, ..appended("/a") }),
             @r#"a file of appended JSON arrays is no JSON: use encoding "ndjson" with `append`"#
         );
         assert_snapshot!(
-            fault(r#"{"path":"/logs/","append":true}"#),
+            fault(appended("/logs/")),
             @"`path` '/logs/' names no file to append to"
         );
         assert_snapshot!(
-            fault(r#"{"path":"/logs/..","append":true}"#),
+            fault(appended("/logs/..")),
             @"`path` '/logs/..' names no file to append to"
         );
         assert_snapshot!(
-            fault(&format!(r#"{{"path":"/logs/{}","append":true}}"#, "x".repeat(250))),
+            fault(appended(&format!("/logs/{}", "x".repeat(250)))),
             @"the file name in `path` has 250 bytes: at most 243 with `append`"
         );
     }

@@ -1,4 +1,4 @@
-//! The directory that files are written to.
+//! The directory that files are written to, and what is made in it.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -7,6 +7,9 @@ use std::path::Path;
 
 use super::fault::At;
 use crate::sink::SinkError;
+
+/// The mode of files, less what the umask takes.
+pub(super) const FILE_MODE: u32 = 0o640;
 
 /// The directory a path names something in.
 pub(super) fn parent_of(path: &Path) -> &Path {

@@ -16,9 +16,6 @@ use super::fault::At;
 use super::template::NameTemplate;
 use crate::sink::{Delivery, ItemSource, SinkError};
 
-/// Less what the umask takes.
-const FILE_MODE: u32 = 0o640;
-
 /// One file for each batch, in one directory.
 #[derive(Debug)]
 pub(super) struct PerBatch {
@@ -88,7 +85,7 @@ impl PerBatch {
         tempfile::Builder::new()
             .prefix(&format!("{}{}-", temporary_prefix(queue), process_token()))
             .suffix(TEMPORARY_SUFFIX)
-            .permissions(Permissions::from_mode(FILE_MODE))
+            .permissions(Permissions::from_mode(directory::FILE_MODE))
             .tempfile_in(&self.directory)
             // The message of `tempfile` has the path already, by a name that nobody will ever see.
             .map_err(|error| io::Error::from(error.kind()))
@@ -182,7 +179,7 @@ mod tests {
     use insta::assert_snapshot;
     use tempfile::tempdir;
 
-    use super::super::testing::{Items, deliver_afresh, delivery, names, part, sink};
+    use super::super::testing::{Items, deliver_afresh, delivery, identity, names, part, sink};
     use super::super::{FileSinkConfig, testing};
     use super::*;
     use crate::encode::Encoding;
@@ -234,7 +231,10 @@ mod tests {
         .unwrap();
         let path = root.path().join(names(root.path()).first().unwrap());
         // The umask of whoever runs the test can only take bits away.
-        assert_eq!(fs::metadata(path).unwrap().mode() & 0o7777 & !FILE_MODE, 0);
+        assert_eq!(
+            fs::metadata(path).unwrap().mode() & 0o7777 & !directory::FILE_MODE,
+            0
+        );
     }
 
     #[test]
@@ -244,16 +244,6 @@ mod tests {
         deliver_afresh(&config, &delivery(1, ITEMS), ITEMS).unwrap();
         let before = names(root.path());
         let path = root.path().join(before.first().unwrap());
-        let identity = |path: &Path| {
-            let found = fs::metadata(path).unwrap();
-            (
-                found.ino(),
-                found.mtime(),
-                found.mtime_nsec(),
-                found.ctime(),
-                found.ctime_nsec(),
-            )
-        };
         let found = identity(&path);
         deliver_afresh(&config, &delivery(1, ITEMS), ITEMS).unwrap();
         assert_eq!(identity(&path), found);

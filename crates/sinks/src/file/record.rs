@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use batchd_frame::BatchId;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::directory;
 use super::fault::At;
@@ -37,7 +37,6 @@ pub(super) struct Record {
 /// Identity of a delivery: one identity, one content, for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Identity {
-    #[serde(serialize_with = "write_id", deserialize_with = "read_id")]
     batch: BatchId,
     /// First item and count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -134,21 +133,11 @@ impl RecordFile {
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)
-            .mode(0o640)
+            .mode(directory::FILE_MODE)
             .open(&self.temporary)?;
         file.write_all(&bytes)?;
         file.sync_all()
     }
-}
-
-fn write_id<S: Serializer>(id: &BatchId, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(id)
-}
-
-fn read_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BatchId, D::Error> {
-    String::deserialize(deserializer)?
-        .parse()
-        .map_err(serde::de::Error::custom)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use batchd_frame::{BatchId, Key, QueueName};
@@ -81,6 +82,16 @@ pub(super) fn deliver_afresh(
     items: &[&[u8]],
 ) -> Result<(), SinkError> {
     sink(config.clone()).deliver(delivery, &mut Items::of(items))
+}
+
+/// What changes when a file is replaced, written to, renamed or otherwise touched.
+pub(super) fn identity(path: &Path) -> (u64, (i64, i64), (i64, i64)) {
+    let found = fs::metadata(path).unwrap();
+    (
+        found.ino(),
+        (found.mtime(), found.mtime_nsec()),
+        (found.ctime(), found.ctime_nsec()),
+    )
 }
 
 /// The names in a directory, sorted.
