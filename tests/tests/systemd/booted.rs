@@ -17,6 +17,9 @@ const PROGRAMS: &str = "/programs";
 /// Runs in the container, prints a line for each check, and fails where one does.
 const CHECKS: &str = include_str!("checks.sh");
 
+/// What tells people how to set it up.
+const PAGE: &str = include_str!("../../../docs/systemd.md");
+
 /// Runs the checks, and ends the container with their exit status.
 const CHECKS_SERVICE: &str = "\
 [Unit]
@@ -31,6 +34,13 @@ ExecStart=/bin/bash /checks.sh
 StandardOutput=file:/checks.out
 StandardError=inherit
 ";
+
+/// The commands of the page under that heading.
+fn commands(heading: &str) -> &'static str {
+    let (_, section) = PAGE.split_once(heading).expect(heading);
+    let (_, block) = section.split_once("```sh\n").expect(heading);
+    block.split_once("```").expect(heading).0
+}
 
 /// Lays out what a systemd needs to boot.
 fn lay_out(root: &Path) {
@@ -61,7 +71,7 @@ fn lay_out(root: &Path) {
     );
     write(
         "etc/group",
-        "root:x:0:\nnogroup:x:65534:\nproducers:x:900:\n",
+        "root:x:0:\nnogroup:x:65534:\n",
     );
     // The user of a service comes from systemd.
     write(
@@ -72,6 +82,9 @@ fn lay_out(root: &Path) {
     write("etc/machine-id", "5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e\n");
     write("etc/systemd/system/checks.service", CHECKS_SERVICE);
     write("checks.sh", CHECKS);
+    write("let-others-submit.sh", commands("## Let others submit"));
+    write("deliver-elsewhere.sh", commands("## Deliver to other places"));
+    write("start-again.sh", commands("After the last, put it right"));
     write_units(&root.join(units), &Path::new(PROGRAMS).join("batchd"));
 }
 
@@ -117,5 +130,5 @@ fn the_units_under_a_booted_systemd() {
     fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("a directory");
     lay_out(dir.path());
     let (well, said) = boot(&nspawn, dir.path());
-    assert!(well && said.contains("\nall 21 checks passed\n"), "{said}");
+    assert!(well && said.contains("\nall 25 checks passed\n"), "{said}");
 }

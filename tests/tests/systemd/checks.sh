@@ -1,6 +1,6 @@
 # Runs in the container, as a service of its systemd. Each check is a line; the last says how many passed.
 
-PATH=/programs:$PATH
+PATH=/programs:/usr/local/sbin:/usr/sbin:/usr/bin
 checks=0
 
 fail() {
@@ -80,13 +80,22 @@ systemctl start batchd.service && fail "started with a wrong configuration"
 check "a wrong configuration is said by its exit code" is "$(service ExecMainStatus)" 78
 check "and not tried again" is "$(service NRestarts)/$(service ActiveState)" 0/failed
 
-mkdir -p /etc/systemd/system/batchd.socket.d
-printf '[Socket]\nSocketGroup=producers\n' >/etc/systemd/system/batchd.socket.d/group.conf
+connect() {
+    batchctl status --timeout 200ms >/dev/null 2>&1
+    is_state failed/failed
+}
+within "producers who go on connecting end the socket too" connect
 rm /etc/batchd/batchd.toml
-systemctl daemon-reload
-systemctl reset-failed batchd.service
-systemctl restart batchd.socket
-systemctl start batchd.service || fail "start"
+. /start-again.sh
+check "it is put right by starting it" is_state active/active
+
+. /let-others-submit.sh || fail "let-others-submit"
 check "a group can be let in" is "$(stat -c %a:%G /run/batchd/batchd.sock)" 660:producers
+
+. /deliver-elsewhere.sh || fail "deliver-elsewhere"
+echo four | batchctl submit || fail "submit"
+batchctl flush --wait || fail "flush"
+check "batches go to a directory of a group" is "$(cat /srv/batches/*)" four
+check "which may read them" is "$(stat -c %a:%G /srv/batches/*)" 640:batches
 
 echo "all $checks checks passed"
