@@ -114,9 +114,7 @@ fn what_is_low_refuses_and_delivers_and_resumes() {
     // The last answer of the disk is good for a while, but not for more than it promised.
     let script = "wait 100; submit a 4 400; lead; submit a 4 400; lead; submit a 4 400; lead; keep; \
         submit a 1 10; deliver; deliver; submit a 1 10; wait 100; submit a 1 10; lead; space";
-    if let Err(Dead(why)) = world.run(script) {
-        panic!("{why}");
-    }
+    world.run(script).unwrap();
     assert_snapshot!(world.out, @r"
     0 Kept(Synced)
     1 Kept(Synced)
@@ -127,6 +125,25 @@ fn what_is_low_refuses_and_delivers_and_resumes() {
     4 Kept(Synced)
     5 Kept(Synced)
     used 30, free 9072, shortage: none
+    ");
+}
+
+#[test]
+fn once_low_a_sixteenth_more_must_be_free() {
+    let mut world = World::new(small());
+    world.min_free = MinFree::Bytes(16_000);
+    world.start().unwrap();
+    let mut free = |bytes: u64| {
+        let capacity = world.disk.bytes_used() + bytes;
+        world.disk.set_capacity(Some(capacity));
+        world.run("wait 100; submit a 1 10").unwrap();
+    };
+    free(15_999);
+    free(16_900);
+    free(18_000);
+    assert_snapshot!(world.out, @r"
+    0 refused: the file system of the spool is full: 15999 bytes are free, and 16000 must be (see `min_free`): make room, or wait for deliveries
+    1 refused: the file system of the spool is full: 16900 bytes are free, and 17000 must be (see `min_free`): make room, or wait for deliveries
     ");
 }
 

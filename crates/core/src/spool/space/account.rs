@@ -343,6 +343,7 @@ impl SpoolSpace {
         let low = if is_gone(state) {
             Some(Shortage::NoBallast { free, min })
         } else if free < min.saturating_add(over) {
+            let min = min.saturating_add(over);
             Some(Shortage::LowSpace { free, min })
         } else if free_inodes < min_inodes {
             Some(Shortage::LowInodes {
