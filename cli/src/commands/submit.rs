@@ -154,14 +154,18 @@ struct Submitter {
 impl Submitter {
     fn submit_all(&mut self, input: &Input) -> anyhow::Result<()> {
         let fed = self.feed(input);
-        // What came before an input that failed is submitted, unless that would cut it elsewhere than a
-        // repeat with a better input will.
-        if fed.is_ok() || !self.is_repeatable {
-            let sent = self.send_packed().and_then(|()| self.settle());
-            return fed.and(sent);
-        }
-        let settled = self.settle();
-        fed.and(settled)
+        let sends_rest = match &fed {
+            Ok(()) => true,
+            // What came before an input that failed is submitted, unless that would cut it elsewhere than a
+            // repeat with a better input will. Behind a submission that failed nothing is: it would leave a gap.
+            Err(error) => error.is::<Failure>() && !self.is_repeatable,
+        };
+        let sent = if sends_rest {
+            self.send_packed()
+        } else {
+            Ok(())
+        };
+        fed.and(sent.and_then(|()| self.settle()))
     }
 
     fn feed(&mut self, input: &Input) -> anyhow::Result<()> {

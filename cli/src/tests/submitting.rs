@@ -1,6 +1,7 @@
 //! `batchctl submit`
 
 use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, channel};
 
 use batchd_client::fake::{FakeDaemon, LIMITS, Peer, Script};
@@ -204,6 +205,36 @@ fn submit_says_how_much_was_kept_when_it_fails() {
     insta::assert_snapshot!(ran.stderr, @r"
     batchctl: submission 1 refused: Internal
     note: the first 512 items are kept, and 976 items after a gap
+    ");
+}
+
+#[test]
+fn submit_sends_nothing_behind_what_was_refused() {
+    let mut limits = LIMITS;
+    limits.submission_items_max = 1;
+    let mut bench = Bench::new();
+    // As many submissions as may be in flight, one that waits for room, and one that is packed.
+    bench.stdin = b"x\n".repeat(66);
+    let script: Script = Box::new(move |peer| {
+        peer.welcome_with(PROTOCOL_VERSION, limits);
+        let received = [(); 64].map(|()| peer.read_submission());
+        // Told first, so that no answer makes room before.
+        peer.fail(received[63].request, ErrorCode::UnknownQueue);
+        for one in &received[..63] {
+            peer.accept(one);
+        }
+        peer.read_to_end();
+    });
+    let again: Script = Box::new(|_| ());
+    let daemon = FakeDaemon::start(&bench.path("socket"), vec![script, again]);
+    let ran = bench.run("submit --timeout 1s");
+    UnixStream::connect(bench.path("socket")).expect("a daemon to which nobody came again");
+    daemon.finish();
+    assert_eq!(ran.code, exit::NOINPUT);
+    insta::assert_snapshot!(ran.stderr, @r"
+    batchctl: submission 63 refused: UnknownQueue
+    note: the first 63 items are kept
+    hint: 'batchctl status' lists the queues
     ");
 }
 
