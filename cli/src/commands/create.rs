@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use batchd_client::{
-    Error as ClientError, ItemBuffer, Key, NewBatch, PackLimits, Packer, QueueName,
+    Error as ClientError, ErrorCode, ItemBuffer, Key, NewBatch, PackLimits, Packer, QueueName,
 };
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -52,8 +52,14 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context<'_>) -> anyhow::Resul
     batch.key = args.key.clone().unwrap_or_default();
     batch.lifespan = args.lifespan;
     let created = client.create(batch);
-    if let Err(ClientError::OutcomeUnknown | ClientError::DeadlineExceeded { welcomed: true, .. }) =
-        &created
+    if let Err(
+        ClientError::OutcomeUnknown
+        | ClientError::DeadlineExceeded { welcomed: true, .. }
+        | ClientError::Refused {
+            code: ErrorCode::Unknown,
+            ..
+        },
+    ) = &created
     {
         let note =
             "there may be a batch, which 'batchctl ls' shows; the same command may make another";

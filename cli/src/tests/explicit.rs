@@ -45,6 +45,25 @@ fn a_create_whose_answer_is_lost_says_what_that_means() {
 }
 
 #[test]
+fn a_create_of_which_the_daemon_does_not_know_says_what_that_means() {
+    let ran = Bench::new().run_with("create --queue shelf", |peer| {
+        peer.answer(|request| match request {
+            Request::Create(create) => Response::Failed {
+                request: create.request,
+                code: ErrorCode::Unknown,
+                message: "the disk failed".to_owned(),
+            },
+            other => panic!("{other:?}"),
+        });
+    });
+    assert_eq!(ran.code, exit::TEMPFAIL);
+    insta::assert_snapshot!(ran.stderr, @"
+    batchctl: refused: the disk failed
+    note: there may be a batch, which 'batchctl ls' shows; the same command may make another
+    ");
+}
+
+#[test]
 fn what_does_not_fit_one_request_is_not_created() {
     let mut bench = Bench::new();
     bench.stdin = vec![b'\n'; 200_000];
