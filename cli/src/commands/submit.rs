@@ -122,9 +122,7 @@ pub(crate) fn run(args: &SubmitArgs, context: &mut Context<'_>) -> anyhow::Resul
     let submitted = submitter.submit_all(&input);
     let totals = submitter.client.totals();
     if let Err(error) = &submitted {
-        let waited_for_sink = matches!(args.ack, Some(AckArg::Delivered)) || has_ended(error);
-        let kept = if waited_for_sink { "delivered" } else { "kept" };
-        context.note = Some(what_is_kept(&totals, kept, args.id.is_some()));
+        context.note = Some(what_is_kept(&totals, args, has_ended(error)));
     }
     submitted?;
     if args.verbose || context.world.stderr_is_terminal {
@@ -318,11 +316,15 @@ fn has_ended(error: &anyhow::Error) -> bool {
     )
 }
 
-/// What a person must know to go on after a failure.
-fn what_is_kept(totals: &Totals, kept: &str, has_id: bool) -> String {
+/// What a person must know to go on after a failure. Only of what the sink took, or will not take, it speaks as
+/// delivered or not: what was not answered may have been kept all the same.
+fn what_is_kept(totals: &Totals, args: &SubmitArgs, has_ended: bool) -> String {
     let after = totals.kept.items - totals.prefix.items;
+    let waited_for_sink = args.ack == Some(AckArg::Delivered) || has_ended;
+    let kept = if waited_for_sink { "delivered" } else { "kept" };
     let mut text = match totals.prefix.items {
-        0 => format!("no item is known to be {kept}"),
+        0 if has_ended => "no item is known to be delivered".to_owned(),
+        0 => "no item is known to be kept".to_owned(),
         1 => format!("the first item is {kept}"),
         items => format!("the first {items} items are {kept}"),
     };
@@ -331,9 +333,9 @@ fn what_is_kept(totals: &Totals, kept: &str, has_id: bool) -> String {
     }
     if totals.unknown.items > 0 {
         let unknown = count(totals.unknown.items, "item");
-        text.push_str(&format!("; of {unknown} more it is not known"));
+        text.push_str(&format!("; {unknown} more may be kept or not"));
     }
-    if has_id {
+    if args.id.is_some() {
         text.push_str("; the same command with the same --id takes only what is missing");
     }
     text

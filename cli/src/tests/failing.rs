@@ -44,7 +44,7 @@ fn a_daemon_that_hangs_gives_69_or_75() {
     assert_eq!(ran.code, exit::TEMPFAIL);
     insta::assert_snapshot!(ran.stderr, @r"
     batchctl: no answer within 400ms (submissions known to be kept: 0, unknown: 1)
-    note: no item is known to be kept; of 1 item more it is not known
+    note: no item is known to be kept; 1 item more may be kept or not
     hint: 'batchctl status' and the daemon's log may say what holds it up; --timeout waits longer
     ");
 }

@@ -125,6 +125,34 @@ fn submit_says_that_what_was_kept_is_not_delivered() {
 }
 
 #[test]
+fn submit_says_delivered_only_of_what_the_sink_has() {
+    let mut limits = LIMITS;
+    limits.submission_items_max = 1;
+    for (accepted, expected) in [
+        (0, "no item is known to be kept; 2 items more"),
+        (1, "the first item is delivered; 1 item more"),
+    ] {
+        let mut bench = Bench::new();
+        bench.stdin = b"1\n2\n".to_vec();
+        let script: Script = Box::new(move |peer| {
+            peer.welcome_with(PROTOCOL_VERSION, limits);
+            let received = [(); 2].map(|()| peer.read_submission());
+            received
+                .iter()
+                .take(accepted)
+                .for_each(|one| peer.accept(one));
+            peer.read_to_end();
+        });
+        let daemon = FakeDaemon::start(&bench.path("socket"), vec![script]);
+        let ran = bench.run("submit --ack delivered --timeout 200ms");
+        daemon.finish();
+        assert_eq!(ran.code, exit::TEMPFAIL);
+        let note = ran.stderr.lines().nth(1).unwrap_or_default();
+        assert_eq!(note, format!("note: {expected} may be kept or not"));
+    }
+}
+
+#[test]
 fn submit_without_acknowledgement_still_sees_a_failure() {
     let mut bench = Bench::new();
     bench.stdin = b"x".to_vec();
