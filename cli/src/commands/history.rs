@@ -7,12 +7,8 @@ use batchd_client::{BatchId, Error, HistoryEntry, HistoryQuery, QueueName};
 use clap::Args;
 
 use super::Context;
-use crate::args::Output;
+use super::listing::Listing;
 use crate::render::history;
-use crate::render::table::Table;
-
-/// Rows that are aligned together: a longer listing is printed as it comes.
-const ROWS_ALIGNED: usize = 1000;
 
 /// Shows what became of batches, newest first
 #[derive(Debug, Args)]
@@ -45,21 +41,13 @@ pub(crate) fn run(args: &HistoryArgs, context: &mut Context<'_>) -> anyhow::Resu
         since: args.since.map_or(0, unix_micros),
     };
     let mut client = context.client()?;
-    let mut table = Table::new(&history::COLUMNS);
-    for entry in client.history(&query).take(args.limit) {
+    let mut list = Listing::new(&history::COLUMNS);
+    let mut entries = client.history(&query).take(args.limit);
+    let listed = entries.try_for_each(|entry| {
         let entry = entry?;
-        match context.output {
-            Output::Table => table.row(history::row(&entry)),
-            Output::Json => context.print_json(&history::json(&entry))?,
-        }
-        if table.pending() >= ROWS_ALIGNED {
-            context.print(&table.take())?;
-        }
-    }
-    match context.output {
-        Output::Table => context.print(&table.take()),
-        Output::Json => Ok(()),
-    }
+        list.add(history::row(&entry), &history::json(&entry), context)
+    });
+    list.end(listed, context)
 }
 
 /// What became of a batch last.

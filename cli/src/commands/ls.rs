@@ -4,14 +4,10 @@ use batchd_client::{BatchInfo, QueueName};
 use clap::Args;
 
 use super::Context;
-use crate::args::{Output, PlaceArgs};
+use super::listing::Listing;
+use crate::args::PlaceArgs;
 use crate::offline::Offline;
-use crate::render::json;
-use crate::render::table::Table;
-use crate::render::text;
-
-/// Rows that are aligned together: a longer listing is printed as it comes.
-const ROWS_ALIGNED: usize = 1000;
+use crate::render::{json, text};
 
 /// Lists batches, by queue and seq
 ///
@@ -28,29 +24,18 @@ pub(crate) struct LsArgs {
 }
 
 pub(crate) fn run(args: &LsArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
-    let mut table = Table::new(&text::BATCH_COLUMNS);
+    let mut list = Listing::new(&text::BATCH_COLUMNS);
     let queue = args.queue.as_ref();
-    if let Some(spool) = &args.place.spool {
-        let spool = Offline::open(spool)?;
-        spool.each_batch(queue, &mut |batch| row(&batch, &mut table, context))?;
-    } else {
-        for batch in context.client()?.list(queue) {
-            row(&batch?, &mut table, context)?;
+    let mut add = |batch: &BatchInfo, context: &mut Context<'_>| {
+        list.add(text::batch_row(batch), &json::batch(batch), context)
+    };
+    let listed = match &args.place.spool {
+        Some(spool) => Offline::open(spool)?.each_batch(queue, &mut |batch| add(&batch, context)),
+        None => {
+            let mut client = context.client()?;
+            let mut batches = client.list(queue);
+            batches.try_for_each(|batch| add(&batch?, context))
         }
-    }
-    match context.output {
-        Output::Table => context.print(&table.take()),
-        Output::Json => Ok(()),
-    }
-}
-
-fn row(batch: &BatchInfo, table: &mut Table<9>, context: &mut Context<'_>) -> anyhow::Result<()> {
-    match context.output {
-        Output::Table => table.row(text::batch_row(batch)),
-        Output::Json => context.print_json(&json::batch(batch))?,
-    }
-    if table.pending() >= ROWS_ALIGNED {
-        context.print(&table.take())?;
-    }
-    Ok(())
+    };
+    list.end(listed, context)
 }

@@ -5,6 +5,7 @@ pub(crate) mod create;
 pub(crate) mod flush;
 pub(crate) mod get;
 pub(crate) mod history;
+mod listing;
 pub(crate) mod ls;
 pub(crate) mod show;
 pub(crate) mod status;

@@ -4,14 +4,11 @@ use batchd_client::{Finding, QueueName};
 use clap::Args;
 
 use super::Context;
+use super::listing::Listing;
 use crate::args::{Output, PlaceArgs};
 use crate::failure::Failure;
 use crate::offline::Offline;
 use crate::render::findings::{self, Summary};
-use crate::render::table::Table;
-
-/// Rows that are aligned together: a longer list is printed as it comes.
-const ROWS_ALIGNED: usize = 1000;
 
 /// Reads every byte of the batches and says what is wrong: where, and which items it costs
 ///
@@ -30,20 +27,23 @@ pub(crate) struct VerifyArgs {
 }
 
 pub(crate) fn run(args: &VerifyArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
-    let mut list = List {
-        table: Table::new(&findings::FINDING_COLUMNS),
-        is_empty: true,
-    };
+    let mut list = Listing::new(&findings::FINDING_COLUMNS);
     let queue = args.queue.as_ref();
-    let summary = match &args.place.spool {
-        Some(spool) => {
-            Offline::open(spool)?.verify(queue, &mut |finding| list.add(&finding, context))?
-        }
-        None => ask(queue, &mut list, context)?,
+    let mut add = |finding: &Finding, context: &mut Context<'_>| {
+        let json = findings::finding_json(finding);
+        list.add(findings::row(finding), &json, context)
     };
-    list.end(context)?;
+    let read = match &args.place.spool {
+        Some(spool) => Offline::open(spool)?.verify(queue, &mut |finding| add(&finding, context)),
+        None => ask(queue, &mut add, context),
+    };
+    // Where nothing was found there is nothing to print, not even a head.
+    let (summary, gap) = match list.is_empty() {
+        true => (read?, ""),
+        false => (list.end(read, context)?, "\n"),
+    };
     match context.output {
-        Output::Table => context.print(&findings::summary(&summary))?,
+        Output::Table => context.print(&format!("{gap}{}", findings::summary(&summary)))?,
         Output::Json => context.print_json(&findings::summary_json(&summary))?,
     }
     if summary.damages == 0 {
@@ -59,7 +59,7 @@ pub(crate) fn run(args: &VerifyArgs, context: &mut Context<'_>) -> anyhow::Resul
 /// Has the daemon read its batches, page by page.
 fn ask(
     queue: Option<&QueueName>,
-    list: &mut List,
+    add: &mut impl FnMut(&Finding, &mut Context<'_>) -> anyhow::Result<()>,
     context: &mut Context<'_>,
 ) -> anyhow::Result<Summary> {
     let mut client = context.client()?;
@@ -69,41 +69,11 @@ fn ask(
         let page = client.verify_page(queue, after)?;
         summary.add(&page);
         for finding in &page.findings {
-            list.add(finding, context)?;
+            add(finding, context)?;
         }
         if page.next.is_none() {
             return Ok(summary);
         }
         after = page.next;
-    }
-}
-
-/// The findings, printed as they come.
-struct List {
-    table: Table<5>,
-    is_empty: bool,
-}
-
-impl List {
-    fn add(&mut self, finding: &Finding, context: &mut Context<'_>) -> anyhow::Result<()> {
-        self.is_empty = false;
-        match context.output {
-            Output::Table => self.table.row(findings::row(finding)),
-            Output::Json => context.print_json(&findings::finding_json(finding))?,
-        }
-        if self.table.pending() >= ROWS_ALIGNED {
-            context.print(&self.table.take())?;
-        }
-        Ok(())
-    }
-
-    /// Prints what is left; nothing, not even a head, where nothing was found.
-    fn end(&mut self, context: &mut Context<'_>) -> anyhow::Result<()> {
-        if self.is_empty || context.output == Output::Json {
-            return Ok(());
-        }
-        let mut text = self.table.take();
-        text.push('\n');
-        context.print(&text)
     }
 }

@@ -6,7 +6,7 @@ use batchd_protocol::{Request, Response, exit};
 
 use super::{Bench, TIME, id};
 
-fn entry(seq: u64) -> HistoryEntry {
+pub(super) fn entry(seq: u64) -> HistoryEntry {
     HistoryEntry {
         at: TIME + seq,
         queue: QueueName::new("logs").expect("a name"),
@@ -23,7 +23,7 @@ fn entry(seq: u64) -> HistoryEntry {
     }
 }
 
-fn cursor(seq: u64) -> HistoryCursor {
+pub(super) fn cursor(seq: u64) -> HistoryCursor {
     HistoryCursor {
         at: TIME + seq,
         id: id(),

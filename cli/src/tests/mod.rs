@@ -3,6 +3,7 @@
 mod explicit;
 mod failing;
 mod history;
+mod listing;
 mod offline;
 mod showing;
 mod submitting;

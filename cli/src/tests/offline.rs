@@ -10,7 +10,7 @@ use batchd_protocol::{Request, Response, exit};
 
 use super::{Bench, id};
 
-fn finding(kind: FindingKind, offset: Option<u64>, items_missing: u64) -> Finding {
+pub(super) fn finding(kind: FindingKind, offset: Option<u64>, items_missing: u64) -> Finding {
     Finding {
         kind,
         path: "queues/logs/ready/1\t.batch".to_owned(),

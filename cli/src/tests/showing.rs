@@ -6,7 +6,7 @@ use batchd_protocol::{Request, Response, exit};
 
 use super::{Bench, TIME, answer_status, answer_status_with, id};
 
-fn batch(seq: u64) -> BatchInfo {
+pub(super) fn batch(seq: u64) -> BatchInfo {
     BatchInfo {
         id: id(),
         queue: QueueName::new("logs").expect("a name"),
