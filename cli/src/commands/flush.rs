@@ -6,7 +6,7 @@ use clap::Args;
 use super::Context;
 use crate::args::Output;
 use crate::failure::Failure;
-use crate::render::{json, text};
+use crate::render::text;
 
 /// Closes open batches and has them delivered
 ///
@@ -29,7 +29,7 @@ pub(crate) fn run(args: &FlushArgs, context: &mut Context<'_>) -> anyhow::Result
     let report = context.client()?.flush(args.queue.as_ref(), wait)?;
     match context.output {
         Output::Table => context.print(&text::flush(&report))?,
-        Output::Json => context.print_json(&json::flush(&report))?,
+        Output::Json => context.print_json(&report)?,
     }
     match report.not_delivered {
         0 => Ok(()),

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::Context;
 use crate::args::Output;
-use crate::render::{json, text};
+use crate::render::text;
 
 /// Shows the state of the daemon and of its queues
 ///
@@ -18,6 +18,6 @@ pub(crate) fn run(_: &StatusArgs, context: &mut Context<'_>) -> anyhow::Result<(
     let status = context.client()?.status()?;
     match context.output {
         Output::Table => context.print(&text::status(&status)),
-        Output::Json => context.print_json(&json::status(&status)),
+        Output::Json => context.print_json(&status),
     }
 }

@@ -30,8 +30,7 @@ pub(crate) fn run(args: &VerifyArgs, context: &mut Context<'_>) -> anyhow::Resul
     let mut list = Listing::new(&findings::FINDING_COLUMNS);
     let queue = args.queue.as_ref();
     let mut add = |finding: &Finding, context: &mut Context<'_>| {
-        let json = findings::finding_json(finding);
-        list.add(findings::row(finding), &json, context)
+        list.add(findings::row(finding), finding, context)
     };
     let read = match &args.place.spool {
         Some(spool) => Offline::open(spool)?.verify(queue, &mut |finding| add(&finding, context)),
@@ -44,7 +43,7 @@ pub(crate) fn run(args: &VerifyArgs, context: &mut Context<'_>) -> anyhow::Resul
     };
     match context.output {
         Output::Table => context.print(&format!("{gap}{}", findings::summary(&summary)))?,
-        Output::Json => context.print_json(&findings::summary_json(&summary))?,
+        Output::Json => context.print_json(&summary)?,
     }
     if summary.damages == 0 {
         return Ok(());

@@ -16,8 +16,10 @@ pub(crate) const FINDING_COLUMNS: [(&str, Align); 5] = [
     ("WHAT", Align::Left),
 ];
 
-/// A number of things that were read, and what is wrong with them.
-#[derive(Debug, Clone, Copy, Default)]
+/// A number of things that were read, and what is wrong with them. For programs it is the last line, told from the
+/// findings by its kind.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[serde(tag = "kind", rename = "summary")]
 pub(crate) struct Summary {
     pub(crate) batches: u64,
     pub(crate) items: u64,
@@ -46,7 +48,7 @@ impl Summary {
 /// A row for people.
 pub(crate) fn row(finding: &Finding) -> [String; 5] {
     [
-        kind(finding.kind).to_owned(),
+        finding.kind.name().to_owned(),
         escape_controls(&finding.path),
         finding
             .offset
@@ -66,57 +68,4 @@ pub(crate) fn summary(summary: &Summary) -> String {
         ("notes", summary.notes.to_string()),
         ("items missing", summary.items_missing.to_string()),
     ])
-}
-
-/// A finding for programs.
-#[derive(Debug, Serialize)]
-pub(crate) struct FindingLine<'a> {
-    kind: &'static str,
-    path: &'a str,
-    offset: Option<u64>,
-    batch: Option<String>,
-    items_missing: u64,
-    what: &'a str,
-}
-
-pub(crate) fn finding_json(finding: &Finding) -> FindingLine<'_> {
-    FindingLine {
-        kind: kind(finding.kind),
-        path: &finding.path,
-        offset: finding.offset,
-        batch: finding.batch.map(|id| id.to_string()),
-        items_missing: finding.items_missing,
-        what: &finding.what,
-    }
-}
-
-/// The end, for programs: the last line.
-#[derive(Debug, Serialize)]
-pub(crate) struct SummaryLine {
-    kind: &'static str,
-    batches: u64,
-    items: u64,
-    bytes: u64,
-    damages: u64,
-    notes: u64,
-    items_missing: u64,
-}
-
-pub(crate) fn summary_json(summary: &Summary) -> SummaryLine {
-    SummaryLine {
-        kind: "summary",
-        batches: summary.batches,
-        items: summary.items,
-        bytes: summary.bytes,
-        damages: summary.damages,
-        notes: summary.notes,
-        items_missing: summary.items_missing,
-    }
-}
-
-fn kind(kind: FindingKind) -> &'static str {
-    match kind {
-        FindingKind::Damage => "damage",
-        FindingKind::Note => "note",
-    }
 }

@@ -1,11 +1,8 @@
-//! For programs: exact numbers, times in microseconds since 1970, ids as text.
+//! For programs: exact numbers, times in microseconds since 1970, ids as text. What the daemon tells is printed as it
+//! comes, by its own names; here is what is not.
 
-use batchd_client::{
-    BatchId, BatchInfo, FlushReport, QueueStatus, ServerStatus, SpaceStatus, Tally, Totals,
-};
+use batchd_client::{BatchId, BatchInfo, Totals};
 use serde::Serialize;
-
-use super::text::state;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Batch<'a> {
@@ -40,7 +37,7 @@ pub(crate) fn batch(batch: &BatchInfo) -> Batch<'_> {
         key_escaped: key
             .filter(|_| text.is_none())
             .map(|key| key.escape_ascii().to_string()),
-        state: state(batch.state),
+        state: batch.state.name(),
         items: batch.items,
         bytes: batch.bytes,
         created_at: batch.created_at,
@@ -58,121 +55,6 @@ pub(crate) struct Created {
 
 pub(crate) fn created(id: BatchId) -> Created {
     Created { id: id.to_string() }
-}
-
-#[derive(Debug, Serialize)]
-pub(crate) struct Flush {
-    batches: u64,
-    items: u64,
-    delivered: bool,
-    not_delivered: u64,
-}
-
-pub(crate) fn flush(report: &FlushReport) -> Flush {
-    Flush {
-        batches: report.batches,
-        items: report.items,
-        delivered: report.delivered,
-        not_delivered: report.not_delivered,
-    }
-}
-
-#[derive(Debug, Serialize)]
-pub(crate) struct Status<'a> {
-    server: &'a str,
-    pid: u32,
-    started_at: u64,
-    spool: &'a str,
-    quarantined: u64,
-    queues: Vec<Queue<'a>>,
-    space: Space<'a>,
-}
-
-#[derive(Debug, Serialize)]
-struct Space<'a> {
-    used_bytes: u64,
-    max_bytes: u64,
-    free_bytes: u64,
-    min_free_bytes: u64,
-    shortage: Option<&'a str>,
-}
-
-#[derive(Debug, Serialize)]
-struct Queue<'a> {
-    queue: &'a str,
-    sink: Option<&'a str>,
-    open: Held,
-    ready: Held,
-    dead: Held,
-    submissions_accepted: u64,
-    items_accepted: u64,
-    groups: u64,
-    batches_delivered: u64,
-    items_delivered: u64,
-    attempts_failed: u32,
-    last_error: Option<&'a str>,
-    beats_skipped: u64,
-    batches_dropped: u64,
-    items_dropped: u64,
-    batches_expired: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct Held {
-    batches: u64,
-    items: u64,
-    bytes: u64,
-}
-
-pub(crate) fn status(status: &ServerStatus) -> Status<'_> {
-    Status {
-        server: &status.server,
-        pid: status.pid,
-        started_at: status.started_at,
-        spool: &status.spool,
-        quarantined: status.quarantined,
-        queues: status.queues.iter().map(queue).collect(),
-        space: space(&status.space),
-    }
-}
-
-fn space(space: &SpaceStatus) -> Space<'_> {
-    Space {
-        used_bytes: space.used_bytes,
-        max_bytes: space.max_bytes,
-        free_bytes: space.free_bytes,
-        min_free_bytes: space.min_free_bytes,
-        shortage: space.shortage.as_deref(),
-    }
-}
-
-fn queue(queue: &QueueStatus) -> Queue<'_> {
-    Queue {
-        queue: queue.queue.as_str(),
-        sink: queue.sink.as_deref(),
-        open: held(queue.open),
-        ready: held(queue.ready),
-        dead: held(queue.dead),
-        submissions_accepted: queue.submissions_accepted,
-        items_accepted: queue.items_accepted,
-        groups: queue.groups,
-        batches_delivered: queue.batches_delivered,
-        items_delivered: queue.items_delivered,
-        attempts_failed: queue.attempts_failed,
-        last_error: queue.last_error.as_deref(),
-        beats_skipped: queue.beats_skipped,
-        batches_dropped: queue.batches_dropped,
-        items_dropped: queue.items_dropped,
-        batches_expired: queue.batches_expired,
-    }
-}
-
-fn held(tally: Tally) -> Held {
-    Held {
-        batches: tally.batches,
-        items: tally.items,
-        bytes: tally.bytes,
-    }
 }
 
 #[derive(Debug, Serialize)]

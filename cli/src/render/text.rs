@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use batchd_client::{BatchInfo, BatchState, FlushReport, ServerStatus, SpaceStatus, Tally};
+use batchd_client::{BatchInfo, FlushReport, ServerStatus, SpaceStatus, Tally};
 use bytesize::ByteSize;
 
 use super::table::{Align, Table, pairs};
@@ -45,7 +45,7 @@ pub(crate) fn batch_row(batch: &BatchInfo) -> [String; 9] {
         batch.id.to_string(),
         batch.queue.to_string(),
         batch.seq.to_string(),
-        state(batch.state).to_owned(),
+        batch.state.name().to_owned(),
         batch.items.to_string(),
         size(batch.bytes),
         time(batch.created_at),
@@ -65,7 +65,7 @@ pub(crate) fn batch(batch: &BatchInfo) -> String {
         lines.push(("key", key_text(key)));
     }
     lines.extend([
-        ("state", state(batch.state).to_owned()),
+        ("state", batch.state.name().to_owned()),
         ("items", batch.items.to_string()),
         ("bytes", size(batch.bytes)),
         ("created", time(batch.created_at)),
@@ -152,16 +152,6 @@ fn room(space: &SpaceStatus) -> String {
         text.push_str(&format!(", {} must be", size(space.min_free_bytes)));
     }
     text
-}
-
-/// Name of a state.
-pub(crate) fn state(state: BatchState) -> &'static str {
-    match state {
-        BatchState::Open => "open",
-        BatchState::Sealing => "sealing",
-        BatchState::Ready => "ready",
-        BatchState::Dead => "dead",
-    }
 }
 
 fn reason(batch: &BatchInfo) -> &'static str {

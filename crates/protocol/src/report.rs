@@ -1,4 +1,5 @@
-//! What the daemon tells of itself.
+//! What the daemon tells of itself. `batchctl --output json` prints most of it as it is: the names of fields and
+//! variants, and their order, are part of what it promises.
 
 use batchd_frame::{BatchId, QueueName, SealReason};
 use serde::{Deserialize, Serialize};
@@ -100,6 +101,19 @@ pub enum BatchState {
     Dead,
 }
 
+impl BatchState {
+    /// The name in listings.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Sealing => "sealing",
+            Self::Ready => "ready",
+            Self::Dead => "dead",
+        }
+    }
+}
+
 /// One batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchInfo {
@@ -171,6 +185,17 @@ pub enum FindingKind {
     Damage,
     /// Worth knowing; nothing is lost.
     Note,
+}
+
+impl FindingKind {
+    /// The name in listings.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Damage => "damage",
+            Self::Note => "note",
+        }
+    }
 }
 
 /// One thing that was found in a spool.
