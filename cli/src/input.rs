@@ -135,7 +135,8 @@ fn read_one(
             }
             Err(error) => {
                 let failure = Failure::Open(path.to_owned(), error);
-                return events.send(Event::Failed(failure)).ok();
+                events.send(Event::Failed(failure)).ok()?;
+                return None;
             }
         }
     };
@@ -156,5 +157,35 @@ fn read_one(
                 return None;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn nothing_follows_an_input_that_cannot_be_opened() {
+        let dir = tempfile::tempdir().expect("a directory");
+        // It is there, and no file.
+        let (socket, file) = (dir.path().join("socket"), dir.path().join("file"));
+        let _listener = UnixListener::bind(&socket).expect("a socket");
+        fs::write(&file, b"1").expect("a file");
+        let input = Input::start(&[file.clone(), socket, file], None).expect("inputs");
+        let events: Vec<_> = std::iter::from_fn(|| input.next()).collect();
+        assert!(
+            matches!(
+                events.as_slice(),
+                [
+                    Event::Begin(_),
+                    Event::Chunk(_),
+                    Event::End,
+                    Event::Begin(_),
+                    Event::Failed(Failure::Open(..)),
+                ]
+            ),
+            "{events:?}"
+        );
     }
 }
