@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{cat, create, flush, get, history, ls, show, status, submit, verify};
+use crate::split::Mode;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -57,6 +58,30 @@ pub(crate) struct PlaceArgs {
     /// Read this spool while no daemon runs, instead of asking one; nothing is written
     #[arg(long, value_name = "DIR", conflicts_with = "socket")]
     pub(crate) spool: Option<PathBuf>,
+}
+
+/// Inputs, and how they are cut into items.
+#[derive(Debug, Args)]
+pub(crate) struct ItemsArgs {
+    /// Items end with a NUL byte instead of a newline
+    #[arg(long)]
+    null: bool,
+    /// Each input is one item
+    #[arg(long, conflicts_with = "null")]
+    whole: bool,
+    /// Inputs, in order; - is standard input, as is none
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+impl ItemsArgs {
+    pub(crate) fn mode(&self) -> Mode {
+        match (self.null, self.whole) {
+            (true, _) => Mode::Null,
+            (false, true) => Mode::Whole,
+            (false, false) => Mode::Lines,
+        }
+    }
 }
 
 /// Form of the output.

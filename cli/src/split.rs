@@ -1,4 +1,7 @@
-//! Where a stream of bytes is cut into items.
+//! Where inputs are cut into items.
+
+use crate::failure::Failure;
+use crate::input::Event;
 
 /// How.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,40 +24,60 @@ impl Mode {
     }
 }
 
-/// An item is longer than allowed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TooLong {
-    /// Which of this stream, from 1.
-    pub(crate) number: u64,
-}
-
-/// Cuts one stream, of which it keeps no more than one item.
+/// Cuts inputs, one after the other. It keeps no more than one item.
 #[derive(Debug)]
-pub(crate) struct Splitter {
+pub(crate) struct Cutter {
     mode: Mode,
-    item_bytes_max: usize,
+    item_bytes_max: u64,
+    /// Name of the input.
+    input: String,
     /// Start of an item that did not end yet.
     partial: Vec<u8>,
-    /// Items that ended.
+    /// Items of the input that ended.
     count: u64,
 }
 
-impl Splitter {
+impl Cutter {
     pub(crate) fn new(mode: Mode, item_bytes_max: u64) -> Self {
         Self {
             mode,
-            item_bytes_max: usize::try_from(item_bytes_max).unwrap_or(usize::MAX),
+            item_bytes_max,
+            input: String::new(),
             partial: Vec::new(),
             count: 0,
         }
     }
 
-    /// Hands on every item that ends in `chunk`.
-    pub(crate) fn push<E: From<TooLong>>(
+    /// Hands on every item that ends with the event.
+    ///
+    /// # Errors
+    /// That of the input, of an item that is longer than allowed, or of `item`.
+    pub(crate) fn take(
+        &mut self,
+        event: Event,
+        mut item: impl FnMut(&[u8]) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        match event {
+            Event::Begin(input) => {
+                self.input = input;
+                self.count = 0;
+                Ok(())
+            }
+            Event::Chunk(chunk) => self.cut(&chunk, item),
+            // What did not end with a delimiter ends here.
+            Event::End if !self.partial.is_empty() || self.mode == Mode::Whole => {
+                item(&std::mem::take(&mut self.partial))
+            }
+            Event::End => Ok(()),
+            Event::Failed(failure) => Err(failure.into()),
+        }
+    }
+
+    fn cut(
         &mut self,
         chunk: &[u8],
-        mut item: impl FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
+        mut item: impl FnMut(&[u8]) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         let mut rest = chunk;
         if let Some(delimiter) = self.mode.delimiter() {
             while let Some(end) = rest.iter().position(|&byte| byte == delimiter) {
@@ -76,21 +99,20 @@ impl Splitter {
         Ok(())
     }
 
-    /// The stream ended: hands on what did not end with a delimiter.
-    pub(crate) fn finish<E>(self, item: impl FnOnce(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        if self.partial.is_empty() && self.mode != Mode::Whole {
-            return Ok(());
-        }
-        item(&self.partial)
-    }
-
     /// Whether the item that goes on with that many bytes is still short enough.
-    fn check(&self, bytes: usize) -> Result<(), TooLong> {
-        if self.partial.len() + bytes <= self.item_bytes_max {
+    fn check(&self, bytes: usize) -> Result<(), Failure> {
+        if (self.partial.len() + bytes) as u64 <= self.item_bytes_max {
             return Ok(());
         }
-        Err(TooLong {
-            number: self.count + 1,
+        let number = self.count + 1;
+        Err(Failure::ItemTooLarge {
+            input: self.input.clone(),
+            place: match self.mode {
+                Mode::Lines => format!("line {number}"),
+                Mode::Null => format!("item {number}"),
+                Mode::Whole => "it".to_owned(),
+            },
+            bytes_max: self.item_bytes_max,
         })
     }
 }
@@ -100,17 +122,20 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn split(bytes: &[u8], mode: Mode, chunk: usize, max: u64) -> Result<Vec<Vec<u8>>, TooLong> {
+    fn split(bytes: &[u8], mode: Mode, chunk: usize, max: u64) -> Result<Vec<Vec<u8>>, String> {
+        let begin = Event::Begin("it".to_owned());
+        let chunks = bytes
+            .chunks(chunk)
+            .map(|chunk| Event::Chunk(chunk.to_vec()));
         let mut items = Vec::new();
-        let mut take = |item: &[u8]| {
-            items.push(item.to_vec());
-            Ok::<_, TooLong>(())
-        };
-        let mut splitter = Splitter::new(mode, max);
-        for chunk in bytes.chunks(chunk) {
-            splitter.push(chunk, &mut take)?;
+        let mut cutter = Cutter::new(mode, max);
+        for event in [begin].into_iter().chain(chunks).chain([Event::End]) {
+            let cut = cutter.take(event, |item| {
+                items.push(item.to_vec());
+                Ok(())
+            });
+            cut.map_err(|error| error.to_string())?;
         }
-        splitter.finish(take)?;
         Ok(items)
     }
 
@@ -128,13 +153,15 @@ mod tests {
 
     #[test]
     fn the_item_that_is_too_long_is_named_however_it_comes() {
+        let refused = |place| {
+            Err(format!(
+                "it: {place} is longer than the 3 bytes the daemon takes"
+            ))
+        };
         for chunk in 1..12 {
             let found = split(b"a\nbbb\ncccc\nd", Mode::Lines, chunk, 3);
-            assert_eq!(found, Err(TooLong { number: 3 }), "by {chunk}");
-            assert_eq!(
-                split(b"aaaa", Mode::Whole, chunk, 3),
-                Err(TooLong { number: 1 })
-            );
+            assert_eq!(found, refused("line 3"), "by {chunk}");
+            assert_eq!(split(b"aaaa", Mode::Whole, chunk, 3), refused("it"));
             assert!(split(b"aaa\0bbb", Mode::Null, chunk, 3).is_ok());
         }
     }

@@ -1,6 +1,5 @@
 //! `batchctl create`
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use batchd_client::{
@@ -10,11 +9,11 @@ use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use super::{Context, submit};
-use crate::args::{self, Output};
+use crate::args::{self, ItemsArgs, Output};
 use crate::failure::Failure;
-use crate::input::{Event, Input};
+use crate::input::Input;
 use crate::render::json;
-use crate::split::{Mode, Splitter, TooLong};
+use crate::split::{Cutter, Mode};
 
 /// Makes a batch of its own: the lines of files or of standard input, whole or not at all
 ///
@@ -32,22 +31,15 @@ pub(crate) struct CreateArgs {
     /// How long the batch may live undelivered, as in 30s, 10m or 1day; by default what the queue's configuration says
     #[arg(long, value_name = "DURATION", value_parser = lifespan)]
     lifespan: Option<Duration>,
-    /// Items end with a NUL byte instead of a newline
-    #[arg(long)]
-    null: bool,
-    /// Each input is one item
-    #[arg(long, conflicts_with = "null")]
-    whole: bool,
-    /// Inputs, in order; - is standard input, as is none
-    #[arg(value_name = "FILE")]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    items: ItemsArgs,
 }
 
 pub(crate) fn run(args: &CreateArgs, context: &mut Context<'_>) -> anyhow::Result<()> {
-    let input = Input::start(&args.files, context.world.stdin.take())?;
+    let input = Input::start(&args.items.files, context.world.stdin.take())?;
     let mut client = context.client()?;
     let limits = PackLimits::of(&client.limits()?);
-    let items = read_items(args, &input, limits)?;
+    let items = read_items(args.items.mode(), &input, limits)?;
     let mut batch = NewBatch::new(args.queue.clone(), &items);
     batch.key = args.key.clone().unwrap_or_default();
     batch.lifespan = args.lifespan;
@@ -73,67 +65,21 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context<'_>) -> anyhow::Resul
 }
 
 /// All items of the inputs. No more is read than the daemon takes.
-fn read_items(args: &CreateArgs, input: &Input, limits: PackLimits) -> anyhow::Result<ItemBuffer> {
-    let mode = match (args.null, args.whole) {
-        (true, _) => Mode::Null,
-        (false, true) => Mode::Whole,
-        (false, false) => Mode::Lines,
-    };
+fn read_items(mode: Mode, input: &Input, limits: PackLimits) -> anyhow::Result<ItemBuffer> {
+    let mut cutter = Cutter::new(mode, limits.item_bytes_max);
     let mut packer = Packer::new(limits);
-    let mut pack = |item: &[u8]| match packer.push(item) {
-        Ok(None) => Ok(()),
-        Ok(Some(_)) => Err(Stop::Full),
-        Err(error) => Err(Stop::Failed(error.into())),
-    };
-    let (mut name, mut splitter) = (String::new(), Splitter::new(mode, limits.item_bytes_max));
     while let Some(event) = input.next() {
-        let pushed = match event {
-            Event::Begin(input) => {
-                name = input;
-                Ok(())
-            }
-            Event::Chunk(chunk) => splitter.push(&chunk, &mut pack),
-            Event::End => {
-                let next = Splitter::new(mode, limits.item_bytes_max);
-                std::mem::replace(&mut splitter, next).finish(&mut pack)
-            }
-            Event::Failed(failure) => return Err(failure.into()),
-        };
-        pushed.map_err(|stop| stop.into_error(&name, mode, limits))?;
-    }
-    Ok(packer.take().unwrap_or_default())
-}
-
-/// Why an input is not read on.
-enum Stop {
-    TooLong(TooLong),
-    Full,
-    Failed(ClientError),
-}
-
-impl From<TooLong> for Stop {
-    fn from(too_long: TooLong) -> Self {
-        Self::TooLong(too_long)
-    }
-}
-
-impl Stop {
-    fn into_error(self, input: &str, mode: Mode, limits: PackLimits) -> anyhow::Error {
-        match self {
-            Self::TooLong(TooLong { number }) => Failure::ItemTooLarge {
-                input: input.to_owned(),
-                place: submit::place(mode, number),
-                bytes_max: limits.item_bytes_max,
-            }
-            .into(),
-            Self::Full => Failure::BatchTooLarge {
+        cutter.take(event, |item| match packer.push(item) {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) => Err(Failure::BatchTooLarge {
                 items_max: limits.items_max,
                 bytes_max: limits.bytes_max,
             }
-            .into(),
-            Self::Failed(error) => error.into(),
-        }
+            .into()),
+            Err(error) => Err(ClientError::from(error).into()),
+        })?;
     }
+    Ok(packer.take().unwrap_or_default())
 }
 
 fn lifespan(text: &str) -> Result<Duration, String> {

@@ -2,22 +2,22 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use batchd_client::blocking::Client;
 use batchd_client::{
-    Ack, Identity, ItemBuffer, Key, NameError, PackLimits, Packer, QueueName, Target, Totals,
+    Ack, Error as ClientError, Identity, ItemBuffer, Key, NameError, PackLimits, Packer, QueueName,
+    Target, Totals,
 };
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
 use super::Context;
-use crate::args::Output;
+use crate::args::{ItemsArgs, Output};
 use crate::failure::{Failure, count};
 use crate::input::{Event, Input, Next};
 use crate::render::json;
-use crate::split::{Mode, Splitter, TooLong};
+use crate::split::Cutter;
 
 /// A submission has at most that many items.
 const SUBMISSION_ITEMS_MAX: u64 = 512;
@@ -48,21 +48,14 @@ pub(crate) struct SubmitArgs {
     /// Makes a repeat of the command harmless: under the same id the same items are taken once
     #[arg(long, value_name = "ID", value_parser = OsStringValueParser::new().try_map(id))]
     id: Option<OsString>,
-    /// Items end with a NUL byte instead of a newline
-    #[arg(long)]
-    null: bool,
-    /// Each input is one item
-    #[arg(long, conflicts_with = "null")]
-    whole: bool,
+    #[command(flatten)]
+    items: ItemsArgs,
     /// Where no daemon listens yet, keep trying for --timeout
     #[arg(long)]
     wait_for_daemon: bool,
     /// Print a summary to standard error even if that is no terminal
     #[arg(long, short)]
     verbose: bool,
-    /// Inputs, in order; - is standard input, as is none
-    #[arg(value_name = "FILE")]
-    files: Vec<PathBuf>,
 }
 
 /// What a submission waits for.
@@ -88,13 +81,10 @@ impl AckArg {
         }
     }
 
-    fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Written => "written",
-            Self::Synced => "synced",
-            Self::Delivered => "delivered",
-        }
+    /// The name on the command line.
+    fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
     }
 }
 
@@ -104,7 +94,7 @@ pub(crate) fn run(args: &SubmitArgs, context: &mut Context<'_>) -> anyhow::Resul
     if let Some(id) = &args.id {
         options.identity = Identity::ExternalKey(id.as_bytes().to_vec());
     }
-    let input = Input::start(&args.files, context.world.stdin.take())?;
+    let input = Input::start(&args.items.files, context.world.stdin.take())?;
     let mut client = Client::new(options)?;
     let limits = PackLimits::of(&client.limits()?);
     let mut target = Target::new(args.queue.clone());
@@ -114,12 +104,11 @@ pub(crate) fn run(args: &SubmitArgs, context: &mut Context<'_>) -> anyhow::Resul
         client,
         target,
         packer: Packer::new(limits.at_most(SUBMISSION_ITEMS_MAX, SUBMISSION_BYTES_MAX)),
-        item_bytes_max: limits.item_bytes_max,
-        mode: mode(args),
         is_repeatable: args.id.is_some(),
         last_sent: Instant::now(),
     };
-    let submitted = submitter.submit_all(&input);
+    let cutter = Cutter::new(args.items.mode(), limits.item_bytes_max);
+    let submitted = submitter.submit_all(&input, cutter);
     let totals = submitter.client.totals();
     if let Err(error) = &submitted {
         context.note = Some(what_is_kept(&totals, args, has_ended(error)));
@@ -131,10 +120,10 @@ pub(crate) fn run(args: &SubmitArgs, context: &mut Context<'_>) -> anyhow::Resul
     }
     match context.output {
         Output::Table => Ok(()),
-        Output::Json => context.print_json(&json::submitted(
-            &totals,
-            args.ack.map_or("default", AckArg::name),
-        )),
+        Output::Json => {
+            let ack = args.ack.map_or("default".to_owned(), AckArg::name);
+            context.print_json(&json::submitted(&totals, ack))
+        }
     }
 }
 
@@ -142,16 +131,14 @@ struct Submitter {
     client: Client,
     target: Target,
     packer: Packer,
-    item_bytes_max: u64,
-    mode: Mode,
     /// Whether the same input must be cut at the same places again, whenever it comes.
     is_repeatable: bool,
     last_sent: Instant,
 }
 
 impl Submitter {
-    fn submit_all(&mut self, input: &Input) -> anyhow::Result<()> {
-        let fed = self.feed(input);
+    fn submit_all(&mut self, input: &Input, cutter: Cutter) -> anyhow::Result<()> {
+        let fed = self.feed(input, cutter);
         let sends_rest = match &fed {
             Ok(()) => true,
             // What came before an input that failed is submitted, unless that would cut it elsewhere than a
@@ -166,26 +153,9 @@ impl Submitter {
         fed.and(sent.and_then(|()| self.settle()))
     }
 
-    fn feed(&mut self, input: &Input) -> anyhow::Result<()> {
-        let mut name = String::new();
-        let mut splitter = self.splitter();
+    fn feed(&mut self, input: &Input, mut cutter: Cutter) -> anyhow::Result<()> {
         while let Some(event) = self.next_event(input)? {
-            match event {
-                Event::Begin(input) => {
-                    name = input;
-                    splitter = self.splitter();
-                }
-                Event::Chunk(chunk) => {
-                    let pushed = splitter.push(&chunk, |item| self.pack(item));
-                    pushed.map_err(|stop| stop.in_input(&name, self))?;
-                }
-                Event::End => {
-                    let ended = std::mem::replace(&mut splitter, self.splitter());
-                    let pushed = ended.finish(|item| self.pack(item));
-                    pushed.map_err(|stop| stop.in_input(&name, self))?;
-                }
-                Event::Failed(failure) => return Err(failure.into()),
-            }
+            cutter.take(event, |item| self.pack(item))?;
         }
         Ok(())
     }
@@ -212,15 +182,10 @@ impl Submitter {
         self.settle()
     }
 
-    fn splitter(&self) -> Splitter {
-        Splitter::new(self.mode, self.item_bytes_max)
-    }
-
-    fn pack(&mut self, item: &[u8]) -> Result<(), Stop> {
-        match self.packer.push(item) {
-            Ok(Some(full)) => self.send(&full).map_err(Stop::Failed),
-            Ok(None) => Ok(()),
-            Err(error) => Err(Stop::Failed(batchd_client::Error::from(error).into())),
+    fn pack(&mut self, item: &[u8]) -> anyhow::Result<()> {
+        match self.packer.push(item).map_err(ClientError::from)? {
+            Some(full) => self.send(&full),
+            None => Ok(()),
         }
     }
 
@@ -244,50 +209,6 @@ impl Submitter {
     }
 }
 
-/// Why an input is not read on.
-enum Stop {
-    TooLong(TooLong),
-    Failed(anyhow::Error),
-}
-
-impl From<TooLong> for Stop {
-    fn from(too_long: TooLong) -> Self {
-        Self::TooLong(too_long)
-    }
-}
-
-impl Stop {
-    fn in_input(self, input: &str, submitter: &Submitter) -> anyhow::Error {
-        let number = match self {
-            Self::TooLong(TooLong { number }) => number,
-            Self::Failed(error) => return error,
-        };
-        let place = place(submitter.mode, number);
-        anyhow::Error::new(Failure::ItemTooLarge {
-            input: input.to_owned(),
-            place,
-            bytes_max: submitter.item_bytes_max,
-        })
-    }
-}
-
-/// Where an item is in its input, in words.
-pub(super) fn place(mode: Mode, number: u64) -> String {
-    match mode {
-        Mode::Lines => format!("line {number}"),
-        Mode::Null => format!("item {number}"),
-        Mode::Whole => "it".to_owned(),
-    }
-}
-
-fn mode(args: &SubmitArgs) -> Mode {
-    match (args.null, args.whole) {
-        (true, _) => Mode::Null,
-        (false, true) => Mode::Whole,
-        (false, false) => Mode::Lines,
-    }
-}
-
 fn summary(totals: &Totals, ack: Option<AckArg>) -> String {
     let mut text = format!(
         "{} ({}) in {}: {}",
@@ -295,11 +216,9 @@ fn summary(totals: &Totals, ack: Option<AckArg>) -> String {
         count(totals.kept.bytes, "byte"),
         count(totals.kept.submissions, "submission"),
         match ack {
-            None => "kept",
-            Some(AckArg::None) => "taken",
-            Some(AckArg::Written) => "written",
-            Some(AckArg::Synced) => "synced",
-            Some(AckArg::Delivered) => "delivered",
+            None => "kept".to_owned(),
+            Some(AckArg::None) => "taken".to_owned(),
+            Some(ack) => ack.name(),
         }
     );
     if totals.repeats > 0 {
@@ -312,7 +231,7 @@ fn summary(totals: &Totals, ack: Option<AckArg>) -> String {
 fn has_ended(error: &anyhow::Error) -> bool {
     matches!(
         error.downcast_ref(),
-        Some(batchd_client::Error::Refused { code, .. }) if code.is_end_of_batch()
+        Some(ClientError::Refused { code, .. }) if code.is_end_of_batch()
     )
 }
 

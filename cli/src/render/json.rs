@@ -62,11 +62,11 @@ pub(crate) struct Submitted {
     submissions: u64,
     items: u64,
     bytes: u64,
-    ack: &'static str,
+    ack: String,
     repeats: u64,
 }
 
-pub(crate) fn submitted(totals: &Totals, ack: &'static str) -> Submitted {
+pub(crate) fn submitted(totals: &Totals, ack: String) -> Submitted {
     Submitted {
         submissions: totals.kept.submissions,
         items: totals.kept.items,
