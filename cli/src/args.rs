@@ -11,15 +11,15 @@ use crate::split::Mode;
 const EXIT_CODES: &str = "\
 Exit codes:
    0  success (also where nobody reads standard output any more)
-   1  a batch has expired, was set aside or was dropped
+   1  a batch has expired, was set aside or was dropped, or a flush that waited did not deliver all
    2  damage was found: what can be read was read
   64  the command line is wrong
   65  the input can never be taken: do not repeat it
-  66  no such input file, queue or batch
+  66  no such input file, queue, batch or spool
   69  no daemon answers
   70  a fault of batchctl or the daemon
   74  reading or writing failed
-  75  not now, or not known: try again
+  75  not now, or not known: try again; a daemon has the spool
   76  the daemon does not speak this protocol
   77  not permitted
   78  the queue has no sink, or the spool is of a newer program
@@ -129,7 +129,7 @@ impl Command {
 
 fn duration(text: &str) -> Result<Duration, String> {
     match time(text)? {
-        Duration::ZERO => Err("a timeout of nothing".to_owned()),
+        Duration::ZERO => Err("a timeout is longer than nothing, as in 500ms or 30s".to_owned()),
         duration => Ok(duration),
     }
 }

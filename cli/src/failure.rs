@@ -1,13 +1,14 @@
-//! Failures: what is printed of them, which exit code they get, and what may help.
+//! Failures: what is printed of them, and which exit code they get.
 
 use std::fmt::Write as _;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use batchd_client::{Error as ClientError, ErrorCode};
+use batchd_client::Error as ClientError;
 use batchd_protocol::exit;
 
 use crate::commands::Context;
+use crate::hint;
 use crate::offline::OfflineError;
 
 /// Failures of batchctl's own.
@@ -117,7 +118,7 @@ pub(crate) fn report(error: &anyhow::Error, context: &mut Context<'_>) -> u8 {
     if let Some(note) = context.note.take() {
         context.world.tell(format_args!("note: {note}"));
     }
-    if let Some(hint) = hint(error, &context.socket) {
+    if let Some(hint) = hint::of(error, &context.socket) {
         context.world.tell(format_args!("hint: {hint}"));
     }
     exit_code(error)
@@ -154,9 +155,11 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     )
 }
 
-fn exit_code(error: &anyhow::Error) -> u8 {
+/// The exit code of a command that fails with it.
+pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(failure) = error.downcast_ref::<Failure>() {
         return match failure {
+            Failure::Open(_, error) if is_denied(error) => exit::NOPERM,
             Failure::Open(..) => exit::NOINPUT,
             Failure::ItemTooLarge { .. } | Failure::BatchTooLarge { .. } => exit::DATAERR,
             Failure::Read(..) | Failure::Output(_) => exit::IOERR,
@@ -169,7 +172,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     }
     error
         .downcast_ref::<ClientError>()
-        .map_or(exit::FAILURE, client_exit_code)
+        .map_or(exit::SOFTWARE, client_exit_code)
 }
 
 fn client_exit_code(error: &ClientError) -> u8 {
@@ -191,150 +194,7 @@ fn client_exit_code(error: &ClientError) -> u8 {
     }
 }
 
-fn hint(error: &anyhow::Error, socket: &Path) -> Option<String> {
-    if let Some(failed) = error.downcast_ref::<OfflineError>() {
-        return failed.hint().map(str::to_owned);
-    }
-    if let Some(Failure::Damaged { .. }) = error.downcast_ref::<Failure>() {
-        return Some(
-            "batchd delivers what is whole of a damaged batch and keeps the file in quarantine; \
-             'batchctl cat' reads what can be read now"
-                .to_owned(),
-        );
-    }
-    if let Some(Failure::NotDelivered { .. }) = error.downcast_ref::<Failure>() {
-        return Some("'batchctl history' tells what became of them".to_owned());
-    }
-    let socket = socket.display();
-    match error.downcast_ref::<ClientError>()? {
-        ClientError::Connect { source, .. } if is_denied(source) => Some(format!(
-            "the daemon's users are those who may write to {socket}: see its group and mode with ls -l"
-        )),
-        ClientError::Connect { .. }
-        | ClientError::DeadlineExceeded {
-            welcomed: false, ..
-        } => Some(format!(
-            "is batchd running? start it with 'batchd', or say where its socket \
-             is with --socket (it was looked for at {socket})"
-        )),
-        ClientError::DeadlineExceeded { last, .. } => Some(match last.as_deref() {
-            Some(ClientError::Refused {
-                code:
-                    ErrorCode::SpoolFull
-                    | ErrorCode::NoSpace
-                    | ErrorCode::QueueFull
-                    | ErrorCode::ReadOnly
-                    | ErrorCode::TooManyWaiting,
-                ..
-            }) => "'batchctl status' shows what waits and why; --timeout waits longer".to_owned(),
-            _ => "'batchctl status' and the daemon's log may say what holds it up; --timeout waits longer"
-                .to_owned(),
-        }),
-        ClientError::Refused {
-            code: ErrorCode::UnknownQueue,
-            ..
-        } => Some("'batchctl status' lists the queues".to_owned()),
-        ClientError::Refused {
-            code: ErrorCode::NoSuchBatch,
-            ..
-        } => Some(
-            "'batchctl ls' lists the batches there are, 'batchctl history' what became of others"
-                .to_owned(),
-        ),
-        ClientError::Refused {
-            code,
-            submission: Some(_),
-            ..
-        } if code.is_end_of_batch() => {
-            Some("it had been kept; 'batchctl history' tells what became of its batch".to_owned())
-        }
-        ClientError::Refused {
-            code: ErrorCode::Expired | ErrorCode::Dead | ErrorCode::Dropped,
-            ..
-        } => Some(
-            "'batchctl show' tells what became of it; 'batchctl cat' reads one that was set aside"
-                .to_owned(),
-        ),
-        _ => None,
-    }
-}
-
-fn is_denied(error: &io::Error) -> bool {
+/// Whether this user may not.
+pub(crate) fn is_denied(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::PermissionDenied
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn refused(code: ErrorCode) -> ClientError {
-        ClientError::Refused {
-            code,
-            message: String::new(),
-            submission: None,
-        }
-    }
-
-    fn deadline(welcomed: bool, last: Option<ClientError>) -> ClientError {
-        ClientError::DeadlineExceeded {
-            waited: std::time::Duration::from_secs(1),
-            kept: 0,
-            unknown: 0,
-            welcomed,
-            last: last.map(Box::new),
-        }
-    }
-
-    fn connect(kind: io::ErrorKind) -> ClientError {
-        ClientError::Connect {
-            path: PathBuf::from("/s"),
-            source: kind.into(),
-        }
-    }
-
-    #[test]
-    fn what_a_client_says_has_an_exit_code_and_perhaps_a_hint() {
-        #[track_caller]
-        fn check(error: ClientError, code: u8, hint_has: Option<&str>) {
-            let error = anyhow::Error::new(error);
-            assert_eq!(exit_code(&error), code, "{error:#}");
-            let hint = hint(&error, Path::new("/s"));
-            match (&hint, hint_has) {
-                (None, None) => {}
-                (Some(hint), Some(has)) => assert!(hint.contains(has), "{hint}"),
-                _ => panic!("{hint:?}"),
-            }
-        }
-        check(
-            connect(io::ErrorKind::NotFound),
-            exit::UNAVAILABLE,
-            Some("--socket"),
-        );
-        check(
-            connect(io::ErrorKind::ConnectionRefused),
-            exit::UNAVAILABLE,
-            Some("--socket"),
-        );
-        check(
-            connect(io::ErrorKind::PermissionDenied),
-            exit::NOPERM,
-            Some("group and mode"),
-        );
-        check(deadline(false, None), exit::UNAVAILABLE, Some("--socket"));
-        check(deadline(true, None), exit::TEMPFAIL, Some("--timeout"));
-        let full = deadline(true, Some(refused(ErrorCode::SpoolFull)));
-        check(full, exit::TEMPFAIL, Some("what waits"));
-        check(
-            refused(ErrorCode::UnknownQueue),
-            exit::NOINPUT,
-            Some("batchctl status"),
-        );
-        check(
-            refused(ErrorCode::NoSuchBatch),
-            exit::NOINPUT,
-            Some("batchctl ls"),
-        );
-        check(refused(ErrorCode::ChecksumMismatch), exit::DATAERR, None);
-        check(ClientError::GivenUp, exit::TEMPFAIL, None);
-    }
 }

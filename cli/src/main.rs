@@ -7,6 +7,7 @@ mod app;
 mod args;
 mod commands;
 mod failure;
+mod hint;
 mod input;
 mod offline;
 mod render;

@@ -266,7 +266,7 @@ pub(super) fn key(key: OsString) -> Result<Key, NameError> {
 
 fn id(id: OsString) -> Result<OsString, &'static str> {
     if id.is_empty() {
-        return Err("an empty id");
+        return Err("an id has at least one character: leave --id away to have none");
     }
     Ok(id)
 }

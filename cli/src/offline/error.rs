@@ -77,6 +77,10 @@ impl OfflineError {
             Self::NoSuchBatch(_) => {
                 Some("'batchctl ls --spool DIR' lists the batches; one that was delivered is gone")
             }
+            Self::Fs(error) if !error.is_no_file() => Some(
+                "the disk may be failing, of which the system's log says more; \
+                 'batchctl verify --spool DIR' reads what it can",
+            ),
             Self::Spool(_) | Self::Fs(_) => None,
         }
     }
@@ -84,4 +88,29 @@ impl OfflineError {
 
 fn is_denied(error: &FsError) -> bool {
     error.source.kind() == io::ErrorKind::PermissionDenied
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+
+    #[test]
+    fn what_the_system_refuses_has_an_exit_code_and_a_hint() {
+        let told = [Errno::IO.into(), io::ErrorKind::PermissionDenied.into()].map(|source| {
+            let error = OfflineError::from(FsError {
+                operation: "read",
+                path: "/spool/queues".into(),
+                source,
+            });
+            let hint = error.hint().unwrap_or_default();
+            format!("{error}\n{} {hint}\n", error.exit_code())
+        });
+        insta::assert_snapshot!(told.concat(), @"
+        cannot read /spool/queues: Input/output error (os error 5)
+        74 the disk may be failing, of which the system's log says more; 'batchctl verify --spool DIR' reads what it can
+        cannot read /spool/queues: permission denied
+        77 a spool is its owner's alone: run this as the user of the daemon, or as root
+        ");
+    }
 }

@@ -60,6 +60,7 @@ fn a_create_of_which_the_daemon_does_not_know_says_what_that_means() {
     insta::assert_snapshot!(ran.stderr, @"
     batchctl: refused: the disk failed
     note: there may be a batch, which 'batchctl ls' shows; the same command may make another
+    hint: the daemon's log says more
     ");
 }
 
@@ -71,6 +72,7 @@ fn what_does_not_fit_one_request_is_not_created() {
     assert_eq!(ran.code, exit::DATAERR, "{}", ran.stderr);
     insta::assert_snapshot!(ran.stderr, @"
     batchctl: more than the daemon takes at once: 100000 items, 16777216 bytes
+    hint: give less, or use 'batchctl submit', which cuts it by itself
     ");
 }
 

@@ -88,7 +88,10 @@ fn another_version_gives_76() {
     let ran = bench.run("status");
     daemon.finish();
     assert_eq!(ran.code, exit::PROTOCOL);
-    insta::assert_snapshot!(ran.stderr, @"batchctl: daemon speaks protocol version 2, this client version 1");
+    insta::assert_snapshot!(ran.stderr, @"
+    batchctl: daemon speaks protocol version 2, this client version 1
+    hint: use the batchctl that came with the daemon
+    ");
 }
 
 #[test]
@@ -111,6 +114,44 @@ fn a_wrong_command_line_gives_64() {
         );
         assert!(!ran.stderr.is_empty());
     }
+}
+
+#[test]
+fn a_wrong_value_is_told_with_a_right_one() {
+    let told = ["submit --timeout 0s", "submit --id="].map(|command| {
+        let ran = Bench::new().run(command);
+        assert_eq!(ran.code, exit::USAGE, "{command}");
+        ran.stderr.lines().next().unwrap_or_default().to_owned()
+    });
+    insta::assert_snapshot!(told.join("\n"), @"
+    error: invalid value '0s' for '--timeout <DURATION>': a timeout is longer than nothing, as in 500ms or 30s
+    error: invalid value '' for '--id <ID>': an id has at least one character: leave --id away to have none
+    ");
+}
+
+#[test]
+fn a_socket_whose_path_is_too_long_is_told_as_that() {
+    let ran = Bench::new().run(&format!("status --socket /{}", "x".repeat(109)));
+    assert_eq!(ran.code, exit::UNAVAILABLE);
+    let hint = ran.stderr.lines().last().unwrap_or_default();
+    insta::assert_snapshot!(hint, @"hint: the path of a socket has at most 107 bytes: give a shorter one with --socket");
+}
+
+#[test]
+fn too_many_connections_are_told_as_that() {
+    let bench = Bench::new();
+    let script: Script = Box::new(|peer| {
+        peer.fail(0, ErrorCode::TooManyConnections);
+        peer.read_to_end();
+    });
+    let daemon = FakeDaemon::start(&bench.path("socket"), vec![script]);
+    let ran = bench.run("status --timeout 200ms");
+    daemon.finish();
+    assert_eq!(ran.code, exit::TEMPFAIL);
+    insta::assert_snapshot!(ran.stderr, @"
+    batchctl: no answer within 200ms: refused: TooManyConnections
+    hint: as many programs are connected as 'connections' under [limits] of batchd allows: close some, or raise it
+    ");
 }
 
 #[test]

@@ -205,9 +205,10 @@ fn submit_names_the_line_that_is_too_long_and_keeps_what_came_before() {
             insta::assert_snapshot!(first, @"batchctl: DIR/a: line 3 is longer than the 4 bytes the daemon takes");
         }
         if lands {
-            insta::assert_snapshot!(ran.stderr, @r"
+            insta::assert_snapshot!(ran.stderr, @"
             batchctl: DIR/a: line 3 is longer than the 4 bytes the daemon takes
             note: the first 2 items are kept
+            hint: split it, or raise item_bytes_max under [limits] of batchd
             ");
         }
     }
@@ -230,9 +231,10 @@ fn submit_says_how_much_was_kept_when_it_fails() {
         }
     });
     assert_eq!(ran.code, exit::SOFTWARE);
-    insta::assert_snapshot!(ran.stderr, @r"
+    insta::assert_snapshot!(ran.stderr, @"
     batchctl: submission 1 refused: Internal
     note: the first 512 items are kept, and 976 items after a gap
+    hint: the daemon's log says more
     ");
 }
 

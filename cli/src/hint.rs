@@ -1,0 +1,286 @@
+//! What may help after a failure.
+
+use std::io;
+use std::path::Path;
+
+use batchd_client::{Error as ClientError, ErrorCode};
+
+use crate::failure::{Failure, is_denied};
+use crate::offline::OfflineError;
+
+/// What may help, if anything is known that may.
+pub(crate) fn of(error: &anyhow::Error, socket: &Path) -> Option<String> {
+    if let Some(failed) = error.downcast_ref::<OfflineError>() {
+        return failed.hint().map(str::to_owned);
+    }
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        return of_failure(failure).map(str::to_owned);
+    }
+    let socket_text = socket.display();
+    match error.downcast_ref::<ClientError>()? {
+        ClientError::Connect { source, .. } if is_denied(source) => Some(format!(
+            "the daemon's users are those who may write to {socket_text}: see its group and mode with ls -l"
+        )),
+        ClientError::Connect { source, .. } if source.kind() == io::ErrorKind::InvalidFilename => {
+            Some(
+                "the path of a socket has at most 107 bytes: give a shorter one with --socket"
+                    .to_owned(),
+            )
+        }
+        ClientError::Connect { .. } => Some(not_running(socket)),
+        ClientError::DeadlineExceeded { welcomed, last, .. } => {
+            Some(of_silence(*welcomed, last.as_deref(), socket))
+        }
+        ClientError::Refused {
+            code, submission, ..
+        } => of_refusal(*code, submission.is_some()).map(str::to_owned),
+        ClientError::VersionMismatch { .. } => {
+            Some("use the batchctl that came with the daemon".to_owned())
+        }
+        ClientError::Protocol(_) => Some(format!(
+            "is {socket_text} batchd's socket? something else may listen there"
+        )),
+        _ => None,
+    }
+}
+
+fn of_failure(failure: &Failure) -> Option<&'static str> {
+    match failure {
+        Failure::Open(_, error) if is_denied(error) => Some("this user may not read it"),
+        Failure::ItemTooLarge { .. } => {
+            Some("split it, or raise item_bytes_max under [limits] of batchd")
+        }
+        Failure::BatchTooLarge { .. } => {
+            Some("give less, or use 'batchctl submit', which cuts it by itself")
+        }
+        Failure::NotDelivered { .. } => Some("'batchctl history' tells what became of them"),
+        Failure::Damaged { .. } => Some(
+            "batchd delivers what is whole of a damaged batch and keeps the file in quarantine; \
+             'batchctl cat' reads what can be read now",
+        ),
+        Failure::Open(..) | Failure::Read(..) | Failure::Output(_) => None,
+    }
+}
+
+/// No answer came in time.
+fn of_silence(welcomed: bool, last: Option<&ClientError>, socket: &Path) -> String {
+    let text = match last {
+        Some(ClientError::Refused {
+            code: ErrorCode::TooManyConnections,
+            ..
+        }) => {
+            "as many programs are connected as 'connections' under [limits] of batchd allows: \
+             close some, or raise it"
+        }
+        Some(ClientError::Refused {
+            code:
+                ErrorCode::SpoolFull
+                | ErrorCode::NoSpace
+                | ErrorCode::QueueFull
+                | ErrorCode::ReadOnly
+                | ErrorCode::TooManyWaiting,
+            ..
+        }) => "'batchctl status' shows what waits and why; --timeout waits longer",
+        Some(ClientError::Connect { .. }) if !welcomed => return not_running(socket),
+        None | Some(ClientError::Lost { .. }) if !welcomed => {
+            return format!(
+                "something listens at {} and does not answer: is it batchd? see the daemon's log",
+                socket.display()
+            );
+        }
+        _ => {
+            "'batchctl status' and the daemon's log may say what holds it up; --timeout waits longer"
+        }
+    };
+    text.to_owned()
+}
+
+fn of_refusal(code: ErrorCode, is_submission: bool) -> Option<&'static str> {
+    match code {
+        ErrorCode::UnknownQueue => Some("'batchctl status' lists the queues"),
+        ErrorCode::NoSuchBatch => Some(
+            "'batchctl ls' lists the batches there are, 'batchctl history' what became of others",
+        ),
+        code if is_submission && code.is_end_of_batch() => {
+            Some("it had been kept; 'batchctl history' tells what became of its batch")
+        }
+        ErrorCode::Expired | ErrorCode::Dead | ErrorCode::Dropped => Some(
+            "'batchctl show' tells what became of it; 'batchctl cat' reads one that was set aside",
+        ),
+        ErrorCode::Unreadable => Some("'batchctl verify' names what is damaged and what it costs"),
+        ErrorCode::DeliveryFailed => {
+            Some("mend what the sink says, then flush again: it tries at once")
+        }
+        // To a submission the daemon itself says what to do about these two.
+        ErrorCode::NoSink if !is_submission => Some("give the queue a sink, or leave --wait away"),
+        ErrorCode::SubmissionTooLarge if !is_submission => {
+            Some("make several batches, or raise max_items or max_bytes of the queue")
+        }
+        ErrorCode::Internal | ErrorCode::Unknown => Some("the daemon's log says more"),
+        _ => None,
+    }
+}
+
+fn not_running(socket: &Path) -> String {
+    format!(
+        "is batchd running? start it with 'batchd', or say where its socket \
+         is with --socket (it was looked for at {})",
+        socket.display()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::exit_code;
+    use anyhow::anyhow;
+    use batchd_client::ProtocolError;
+    use std::path::PathBuf;
+
+    /// What is told of each: the failure, the exit code, and the hint.
+    fn told<E: Into<anyhow::Error>>(errors: impl IntoIterator<Item = E>) -> String {
+        let mut text = String::new();
+        for error in errors.into_iter().map(Into::into) {
+            let hint = of(&error, Path::new("/s")).unwrap_or("-".to_owned());
+            text.push_str(&format!("{error:#}\n{} {hint}\n", exit_code(&error)));
+        }
+        text
+    }
+
+    fn refused(code: ErrorCode) -> ClientError {
+        ClientError::Refused {
+            code,
+            message: format!("{code:?}"),
+            submission: None,
+        }
+    }
+
+    fn deadline(welcomed: bool, last: Option<ClientError>) -> ClientError {
+        ClientError::DeadlineExceeded {
+            waited: std::time::Duration::from_secs(1),
+            kept: 0,
+            unknown: 0,
+            welcomed,
+            last: last.map(Box::new),
+        }
+    }
+
+    fn connect(kind: io::ErrorKind) -> ClientError {
+        ClientError::Connect {
+            path: PathBuf::from("/s"),
+            source: kind.into(),
+        }
+    }
+
+    #[test]
+    fn of_the_connection() {
+        let lost = || ClientError::Lost {
+            source: io::ErrorKind::ConnectionReset.into(),
+        };
+        let told = told([
+            connect(io::ErrorKind::NotFound),
+            connect(io::ErrorKind::ConnectionRefused),
+            connect(io::ErrorKind::PermissionDenied),
+            connect(io::ErrorKind::InvalidFilename),
+            deadline(false, Some(connect(io::ErrorKind::NotFound))),
+            deadline(false, None),
+            deadline(false, Some(lost())),
+            deadline(false, Some(refused(ErrorCode::TooManyConnections))),
+            deadline(false, Some(refused(ErrorCode::Stopping))),
+            deadline(true, Some(lost())),
+            deadline(true, Some(refused(ErrorCode::SpoolFull))),
+            ClientError::VersionMismatch { daemon: Some(2) },
+            ClientError::Protocol(ProtocolError::Welcome),
+            ClientError::GivenUp,
+        ]);
+        insta::assert_snapshot!(told, @"
+        cannot connect to /s: entity not found
+        69 is batchd running? start it with 'batchd', or say where its socket is with --socket (it was looked for at /s)
+        cannot connect to /s: connection refused
+        69 is batchd running? start it with 'batchd', or say where its socket is with --socket (it was looked for at /s)
+        cannot connect to /s: permission denied
+        77 the daemon's users are those who may write to /s: see its group and mode with ls -l
+        cannot connect to /s: invalid filename
+        69 the path of a socket has at most 107 bytes: give a shorter one with --socket
+        no answer within 1s: cannot connect to /s: entity not found
+        69 is batchd running? start it with 'batchd', or say where its socket is with --socket (it was looked for at /s)
+        no answer within 1s
+        69 something listens at /s and does not answer: is it batchd? see the daemon's log
+        no answer within 1s: connection lost: connection reset
+        69 something listens at /s and does not answer: is it batchd? see the daemon's log
+        no answer within 1s: refused: TooManyConnections
+        75 as many programs are connected as 'connections' under [limits] of batchd allows: close some, or raise it
+        no answer within 1s: refused: Stopping
+        75 'batchctl status' and the daemon's log may say what holds it up; --timeout waits longer
+        no answer within 1s: connection lost: connection reset
+        75 'batchctl status' and the daemon's log may say what holds it up; --timeout waits longer
+        no answer within 1s: refused: SpoolFull
+        75 'batchctl status' shows what waits and why; --timeout waits longer
+        daemon speaks protocol version 2, this client version 1
+        76 use the batchctl that came with the daemon
+        protocol violated by the daemon: welcome where none belongs, or none where it belongs
+        76 is /s batchd's socket? something else may listen there
+        submission was given up after an earlier error
+        75 -
+        ");
+    }
+
+    #[test]
+    fn of_refusals() {
+        let told = told(
+            [
+                ErrorCode::UnknownQueue,
+                ErrorCode::NoSuchBatch,
+                ErrorCode::Expired,
+                ErrorCode::Unreadable,
+                ErrorCode::NoSink,
+                ErrorCode::DeliveryFailed,
+                ErrorCode::SubmissionTooLarge,
+                ErrorCode::Internal,
+                ErrorCode::Unknown,
+                ErrorCode::ChecksumMismatch,
+            ]
+            .map(refused),
+        );
+        insta::assert_snapshot!(told, @"
+        refused: UnknownQueue
+        66 'batchctl status' lists the queues
+        refused: NoSuchBatch
+        66 'batchctl ls' lists the batches there are, 'batchctl history' what became of others
+        refused: Expired
+        1 'batchctl show' tells what became of it; 'batchctl cat' reads one that was set aside
+        refused: Unreadable
+        74 'batchctl verify' names what is damaged and what it costs
+        refused: NoSink
+        78 give the queue a sink, or leave --wait away
+        refused: DeliveryFailed
+        75 mend what the sink says, then flush again: it tries at once
+        refused: SubmissionTooLarge
+        65 make several batches, or raise max_items or max_bytes of the queue
+        refused: Internal
+        70 the daemon's log says more
+        refused: Unknown
+        75 the daemon's log says more
+        refused: ChecksumMismatch
+        65 -
+        ");
+    }
+
+    #[test]
+    fn of_batchctl_itself() {
+        let open = |kind: io::ErrorKind| Failure::Open(PathBuf::from("/f"), kind.into());
+        let told = told([
+            open(io::ErrorKind::NotFound).into(),
+            open(io::ErrorKind::PermissionDenied).into(),
+            anyhow!("what nobody thought of"),
+        ]);
+        insta::assert_snapshot!(told, @"
+        cannot open /f: entity not found
+        66 -
+        cannot open /f: permission denied
+        77 this user may not read it
+        what nobody thought of
+        70 -
+        ");
+    }
+}
