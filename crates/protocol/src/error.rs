@@ -29,11 +29,12 @@ pub enum ErrorCode {
     SubmissionTooLarge,
     /// The spool may not grow further; nothing was kept. Try again later.
     SpoolFull,
-    /// The file system is full; nothing was kept that was not acknowledged. Try again later.
+    /// The file system is full; a first part of a submission may be kept. Try again later.
     NoSpace,
     /// Whether the submission was kept is not known: repeat it under its id.
     Unknown,
-    /// The daemon is stopping; nothing was kept. Try again later.
+    /// The daemon is stopping. A submission that waits for the sink may be kept, and not delivered yet; of others
+    /// nothing was kept. Try again later.
     Stopping,
     /// No batch of that id.
     NoSuchBatch,
@@ -45,7 +46,7 @@ pub enum ErrorCode {
     Internal,
     /// The queue holds as much as it may; nothing was kept. Try again later.
     QueueFull,
-    /// The spool's file system is read-only; nothing was kept. Try again later.
+    /// The spool's file system is read-only; a first part of a submission may be kept. Try again later.
     ReadOnly,
     /// The queue has no sink, so that nothing of it is ever delivered.
     NoSink,
@@ -79,6 +80,16 @@ impl ErrorCode {
                 | Self::TooManyWaiting
                 | Self::TooManyConnections
                 | Self::IdleConnection
+        )
+    }
+
+    /// Whether some of the submission may be kept all the same: all of it, or any first part. It is to be repeated
+    /// under its id, not given under another.
+    #[must_use]
+    pub const fn may_be_kept(self) -> bool {
+        matches!(
+            self,
+            Self::Unknown | Self::Stopping | Self::NoSpace | Self::ReadOnly
         )
     }
 

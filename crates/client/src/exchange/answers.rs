@@ -84,7 +84,7 @@ impl Exchange {
 
     fn handle_refusal(&mut self, request: u64, code: ErrorCode, message: String, now: Instant) {
         if is_passing(code) {
-            self.window.requeue(request, code == ErrorCode::Unknown);
+            self.window.requeue(request, code.may_be_kept());
             self.last_error = Some(refused(code, message, None));
             self.hold(now);
         } else {

@@ -369,6 +369,31 @@ fn what_is_given_up_is_counted_by_what_is_known_of_it() {
 }
 
 #[test]
+fn a_refusal_after_which_it_may_be_kept_leaves_a_submission_unknown() {
+    for (code, unknown_count) in [
+        (ErrorCode::SpoolFull, 0),
+        (ErrorCode::QueueFull, 0),
+        (ErrorCode::TooManyWaiting, 0),
+        (ErrorCode::Unknown, 1),
+        (ErrorCode::Stopping, 1),
+        (ErrorCode::NoSpace, 1),
+        (ErrorCode::ReadOnly, 1),
+    ] {
+        let mut bench = Bench::welcomed(9);
+        bench.submit(Ack::Delivered);
+        bench.sent();
+        bench.fail(1, code);
+        let patience = Duration::from_secs(30);
+        let error = bench.exchange.expire(Goal::Settled, patience, bench.now);
+        assert!(
+            matches!(error, Error::DeadlineExceeded { unknown, .. } if unknown == unknown_count),
+            "{code:?}: {error:?}"
+        );
+        assert_eq!(bench.exchange.totals().unknown.submissions, unknown_count);
+    }
+}
+
+#[test]
 fn a_request_that_expires_leaves_the_submissions_in_flight() {
     let mut bench = Bench::welcomed(9);
     bench.submit(Ack::Synced);

@@ -21,7 +21,7 @@ struct Entry {
     tracked: bool,
     state: State,
     sent_before: bool,
-    /// Whether some sending of it had no answer, or the answer that it is not known.
+    /// Whether some sending of it had no answer, or one after which it may be kept.
     uncertain: bool,
 }
 
