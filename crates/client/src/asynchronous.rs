@@ -24,7 +24,7 @@ use crate::explicit::NewBatch;
 use crate::history::HistoryQuery;
 use crate::items::ItemBuffer;
 use crate::options::Options;
-use crate::paging::NextPage;
+use crate::paging::Pages;
 use crate::submission::{Receipt, Submission, Target, Ticket, Totals};
 
 /// A client of one daemon, with one connection that is made when it is first needed and made again when it
@@ -156,8 +156,7 @@ impl Client {
         Batches {
             client: self,
             queue: queue.cloned(),
-            page: Vec::new().into_iter(),
-            next: NextPage::At(None),
+            pages: Pages::new(None),
         }
     }
 
@@ -198,8 +197,7 @@ impl Client {
             client: self,
             batch,
             is_get: false,
-            page: Vec::new().into_iter(),
-            next: NextPage::At(0),
+            pages: Pages::new(0),
         }
     }
 
@@ -222,8 +220,7 @@ impl Client {
         History {
             client: self,
             query: query.clone(),
-            page: Vec::new().into_iter(),
-            next: NextPage::At(None),
+            pages: Pages::new(None),
         }
     }
 
@@ -432,8 +429,7 @@ fn receive_some(
 pub struct Batches<'c> {
     client: &'c mut Client,
     queue: Option<QueueName>,
-    page: std::vec::IntoIter<BatchInfo>,
-    next: NextPage<Option<ListCursor>>,
+    pages: Pages<BatchInfo, Option<ListCursor>>,
 }
 
 impl Batches<'_> {
@@ -443,15 +439,15 @@ impl Batches<'_> {
     /// [`Error`]
     pub async fn next(&mut self) -> Result<Option<BatchInfo>, Error> {
         loop {
-            if let Some(batch) = self.page.next() {
+            if let Some(batch) = self.pages.pop() {
                 return Ok(Some(batch));
             }
-            let Some(after) = self.next.take() else {
+            let Some(after) = self.pages.cursor() else {
                 return Ok(None);
             };
-            let (batches, next) = self.client.list_page(self.queue.clone(), after).await?;
-            self.page = batches.into_iter();
-            self.next.set(next.map(Some));
+            let got = self.client.list_page(self.queue.clone(), after).await;
+            self.pages
+                .turned(got.map(|(batches, next)| (batches, next.map(Some))))?;
         }
     }
 }
@@ -462,8 +458,7 @@ pub struct BatchItems<'c> {
     client: &'c mut Client,
     batch: BatchId,
     is_get: bool,
-    page: std::vec::IntoIter<serde_bytes::ByteBuf>,
-    next: NextPage<u64>,
+    pages: Pages<serde_bytes::ByteBuf, u64>,
 }
 
 impl BatchItems<'_> {
@@ -473,18 +468,17 @@ impl BatchItems<'_> {
     /// [`Error`]
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, Error> {
         loop {
-            if let Some(item) = self.page.next() {
+            if let Some(item) = self.pages.pop() {
                 return Ok(Some(item.into_vec()));
             }
-            let Some(cursor) = self.next.take() else {
+            let Some(cursor) = self.pages.cursor() else {
                 return Ok(None);
             };
-            let page = self
+            let got = self
                 .client
                 .items_page(self.batch, cursor, self.is_get)
-                .await?;
-            self.page = page.items.into_iter();
-            self.next.set(page.next);
+                .await;
+            self.pages.turned(got.map(|page| (page.items, page.next)))?;
         }
     }
 }
@@ -494,8 +488,7 @@ impl BatchItems<'_> {
 pub struct History<'c> {
     client: &'c mut Client,
     query: HistoryQuery,
-    page: std::vec::IntoIter<HistoryEntry>,
-    next: NextPage<Option<HistoryCursor>>,
+    pages: Pages<HistoryEntry, Option<HistoryCursor>>,
 }
 
 impl History<'_> {
@@ -505,15 +498,15 @@ impl History<'_> {
     /// [`Error`]
     pub async fn next(&mut self) -> Result<Option<HistoryEntry>, Error> {
         loop {
-            if let Some(entry) = self.page.next() {
+            if let Some(entry) = self.pages.pop() {
                 return Ok(Some(entry));
             }
-            let Some(after) = self.next.take() else {
+            let Some(after) = self.pages.cursor() else {
                 return Ok(None);
             };
-            let (entries, next) = self.client.history_page(self.query.clone(), after).await?;
-            self.page = entries.into_iter();
-            self.next.set(next.map(Some));
+            let got = self.client.history_page(self.query.clone(), after).await;
+            self.pages
+                .turned(got.map(|(entries, next)| (entries, next.map(Some))))?;
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::explicit::NewBatch;
 use crate::history::HistoryQuery;
 use crate::items::ItemBuffer;
 use crate::options::Options;
-use crate::paging::NextPage;
+use crate::paging::Pages;
 use crate::socket;
 use crate::submission::{Receipt, Submission, Target, Ticket, Totals};
 
@@ -153,8 +153,7 @@ impl Client {
         Batches {
             client: self,
             queue: queue.cloned(),
-            page: Vec::new().into_iter(),
-            next: NextPage::At(None),
+            pages: Pages::new(None),
         }
     }
 
@@ -195,8 +194,7 @@ impl Client {
             client: self,
             batch,
             is_get: false,
-            page: Vec::new().into_iter(),
-            next: NextPage::At(0),
+            pages: Pages::new(0),
         }
     }
 
@@ -219,8 +217,7 @@ impl Client {
         History {
             client: self,
             query: query.clone(),
-            page: Vec::new().into_iter(),
-            next: NextPage::At(None),
+            pages: Pages::new(None),
         }
     }
 
@@ -417,8 +414,7 @@ fn receive_some(
 pub struct Batches<'c> {
     client: &'c mut Client,
     queue: Option<QueueName>,
-    page: std::vec::IntoIter<BatchInfo>,
-    next: NextPage<Option<ListCursor>>,
+    pages: Pages<BatchInfo, Option<ListCursor>>,
 }
 
 impl Iterator for Batches<'_> {
@@ -426,16 +422,14 @@ impl Iterator for Batches<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(batch) = self.page.next() {
+            if let Some(batch) = self.pages.pop() {
                 return Some(Ok(batch));
             }
-            let after = self.next.take()?;
-            match self.client.list_page(self.queue.clone(), after) {
-                Ok((batches, next)) => {
-                    self.page = batches.into_iter();
-                    self.next.set(next.map(Some));
-                }
-                Err(error) => return Some(Err(error)),
+            let after = self.pages.cursor()?;
+            let got = self.client.list_page(self.queue.clone(), after);
+            let got = got.map(|(batches, next)| (batches, next.map(Some)));
+            if let Err(error) = self.pages.turned(got) {
+                return Some(Err(error));
             }
         }
     }
@@ -447,8 +441,7 @@ pub struct BatchItems<'c> {
     client: &'c mut Client,
     batch: BatchId,
     is_get: bool,
-    page: std::vec::IntoIter<serde_bytes::ByteBuf>,
-    next: NextPage<u64>,
+    pages: Pages<serde_bytes::ByteBuf, u64>,
 }
 
 impl Iterator for BatchItems<'_> {
@@ -456,16 +449,13 @@ impl Iterator for BatchItems<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(item) = self.page.next() {
+            if let Some(item) = self.pages.pop() {
                 return Some(Ok(item.into_vec()));
             }
-            let cursor = self.next.take()?;
-            match self.client.items_page(self.batch, cursor, self.is_get) {
-                Ok(page) => {
-                    self.page = page.items.into_iter();
-                    self.next.set(page.next);
-                }
-                Err(error) => return Some(Err(error)),
+            let cursor = self.pages.cursor()?;
+            let got = self.client.items_page(self.batch, cursor, self.is_get);
+            if let Err(error) = self.pages.turned(got.map(|page| (page.items, page.next))) {
+                return Some(Err(error));
             }
         }
     }
@@ -476,8 +466,7 @@ impl Iterator for BatchItems<'_> {
 pub struct History<'c> {
     client: &'c mut Client,
     query: HistoryQuery,
-    page: std::vec::IntoIter<HistoryEntry>,
-    next: NextPage<Option<HistoryCursor>>,
+    pages: Pages<HistoryEntry, Option<HistoryCursor>>,
 }
 
 impl Iterator for History<'_> {
@@ -485,16 +474,14 @@ impl Iterator for History<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(entry) = self.page.next() {
+            if let Some(entry) = self.pages.pop() {
                 return Some(Ok(entry));
             }
-            let after = self.next.take()?;
-            match self.client.history_page(self.query.clone(), after) {
-                Ok((entries, next)) => {
-                    self.page = entries.into_iter();
-                    self.next.set(next.map(Some));
-                }
-                Err(error) => return Some(Err(error)),
+            let after = self.pages.cursor()?;
+            let got = self.client.history_page(self.query.clone(), after);
+            let got = got.map(|(entries, next)| (entries, next.map(Some)));
+            if let Err(error) = self.pages.turned(got) {
+                return Some(Err(error));
             }
         }
     }

@@ -1,22 +1,42 @@
 //! Where a listing that is read page by page stands.
 
-/// Where the next page begins.
+use std::vec;
+
+use crate::error::Error;
+
+/// The page that was read last, and where the next one begins. That moves only with an answer: whoever stops waiting
+/// for one asks for the same page again.
 #[derive(Debug)]
-pub(crate) enum NextPage<T> {
-    At(T),
-    None,
+pub(crate) struct Pages<T, C> {
+    page: vec::IntoIter<T>,
+    next: Option<C>,
 }
 
-impl<T> NextPage<T> {
-    /// The next page, if there is one; there is none after it until [`NextPage::set`] says so.
-    pub(crate) fn take(&mut self) -> Option<T> {
-        match std::mem::replace(self, Self::None) {
-            Self::At(cursor) => Some(cursor),
-            Self::None => None,
+impl<T, C: Clone> Pages<T, C> {
+    /// Nothing read yet; the first page begins at `first`.
+    pub(crate) fn new(first: C) -> Self {
+        Self {
+            page: Vec::new().into_iter(),
+            next: Some(first),
         }
     }
 
-    pub(crate) fn set(&mut self, next: Option<T>) {
-        *self = next.map_or(Self::None, Self::At);
+    /// What is next on the page that was read last.
+    pub(crate) fn pop(&mut self) -> Option<T> {
+        self.page.next()
+    }
+
+    /// Where the next page begins, if there is one.
+    pub(crate) fn cursor(&self) -> Option<C> {
+        self.next.clone()
+    }
+
+    /// The next page was answered: what is on it, and where the one after it begins. After an error there is none.
+    pub(crate) fn turned(&mut self, got: Result<(Vec<T>, Option<C>), Error>) -> Result<(), Error> {
+        self.next = None;
+        let (page, next) = got?;
+        self.page = page.into_iter();
+        self.next = next;
+        Ok(())
     }
 }

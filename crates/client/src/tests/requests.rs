@@ -28,11 +28,6 @@ fn info(seq: u64) -> BatchInfo {
 
 /// Two pages of a listing, two of items, and a flush.
 fn other_requests() -> Vec<Script> {
-    let cursor = || ListCursor {
-        queue: queue("q"),
-        state: BatchState::Ready,
-        seq: 2,
-    };
     vec![script(move |peer| {
         peer.welcome();
         for page in [None, Some(cursor())] {
@@ -85,6 +80,69 @@ fn other_requests() -> Vec<Script> {
             other => panic!("{other:?}"),
         });
     })]
+}
+
+#[test]
+fn a_listing_whose_future_was_dropped_goes_on_where_it_was() {
+    let place = Place::new();
+    let (has_it, has_it_at) = tokio::sync::oneshot::channel();
+    let page = |request, seqs: [u64; 2], next| Response::Batches {
+        request,
+        batches: seqs.map(info).to_vec(),
+        next,
+    };
+    let daemon = FakeDaemon::start(
+        &place.socket,
+        vec![script(move |peer| {
+            peer.welcome();
+            let (first, after) = read_list(peer);
+            assert_eq!(after, None);
+            peer.send(&page(first, [1, 2], Some(cursor())));
+            let (dropped, after) = read_list(peer);
+            assert_eq!(after, Some(cursor()));
+            assert!(has_it.send(()).is_ok());
+            let (again, after) = read_list(peer);
+            assert_eq!(after, Some(cursor()));
+            // Nobody waits for the first of the two any more.
+            peer.send(&page(dropped, [8, 9], None));
+            peer.send(&page(again, [3, 4], None));
+        })],
+    );
+    on_tokio(async {
+        let mut client = asynchronous::Client::new(place.options()).expect("a client");
+        let mut batches = client.list(None);
+        for seq in [1, 2] {
+            let batch = batches.next().await.expect("a listing");
+            assert_eq!(batch.map(|batch| batch.seq), Some(seq));
+        }
+        tokio::select! {
+            batch = batches.next() => panic!("{batch:?}"),
+            has_it = has_it_at => assert!(has_it.is_ok()),
+        }
+        for seq in [3, 4] {
+            let batch = batches.next().await.expect("a listing");
+            assert_eq!(batch.map(|batch| batch.seq), Some(seq));
+        }
+        assert_eq!(batches.next().await.expect("an end"), None);
+    });
+    daemon.finish();
+}
+
+fn cursor() -> ListCursor {
+    ListCursor {
+        queue: queue("q"),
+        state: BatchState::Ready,
+        seq: 2,
+    }
+}
+
+/// Reads a request for a page of a listing: its number, and where the page is to begin.
+#[track_caller]
+fn read_list(peer: &mut Peer) -> (u64, Option<ListCursor>) {
+    match batchd_frame::codec::decode_borrowed(&peer.read_message()) {
+        Ok(Request::List { request, after, .. }) => (request, after),
+        other => panic!("{other:?}"),
+    }
 }
 
 const WAIT: Option<Duration> = Some(Duration::from_secs(10));
