@@ -461,10 +461,12 @@ pub(crate) fn closed() -> io::Error {
 }
 
 /// Whether a failure to connect may pass. A daemon that restarts leaves no socket, or one that nobody listens
-/// at, or one that has not got its permissions yet.
+/// at, or one that has not got its permissions yet. A connect that took too long leaves it to the deadline of the call
+/// to say so.
 fn may_pass(kind: io::ErrorKind, was_welcomed: bool, wait_for_daemon: bool) -> bool {
     match kind {
         io::ErrorKind::WouldBlock
+        | io::ErrorKind::TimedOut
         | io::ErrorKind::Interrupted
         | io::ErrorKind::ConnectionReset
         | io::ErrorKind::ConnectionAborted => true,

@@ -486,6 +486,7 @@ fn only_a_client_that_was_welcomed_expects_a_daemon_to_come_back() {
         (io::ErrorKind::ConnectionRefused, false, true),
         (io::ErrorKind::PermissionDenied, false, true),
         (io::ErrorKind::WouldBlock, true, true),
+        (io::ErrorKind::TimedOut, true, true),
         (io::ErrorKind::InvalidInput, false, false),
     ] {
         assert_eq!(super::may_pass(kind, false, false), at_first, "{kind}");

@@ -92,6 +92,28 @@ fn a_daemon_that_does_not_read_is_left_at_the_deadline() {
 }
 
 #[test]
+fn a_call_whose_time_is_up_before_it_connects_ends_with_the_deadline() {
+    let place = Place::new();
+    let _listener = UnixListener::bind(&place.socket).expect("bind");
+    let mut options = place.options();
+    options.deadline = Duration::ZERO;
+    let blocking = blocking::Client::new(options.clone()).and_then(|mut client| client.limits());
+    // A clock that stands still, so that no rounding gives the connect a millisecond.
+    let asynchronous = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .expect("a runtime")
+        .block_on(async { asynchronous::Client::new(options)?.limits().await });
+    for limits in [blocking, asynchronous] {
+        assert!(
+            matches!(limits, Err(Error::DeadlineExceeded { .. })),
+            "{limits:?}"
+        );
+    }
+}
+
+#[test]
 fn a_full_backlog_is_left_at_the_deadline() {
     let place = Place::new();
     let _listener = UnixListener::bind(&place.socket).expect("bind");
