@@ -280,8 +280,7 @@ impl Client {
     }
 
     async fn ask(&mut self, ask: Ask, patience: Option<Duration>) -> Result<Answer, Error> {
-        let deadline = self.state.deadline(patience, now());
-        self.state.exchange.ask(ask, deadline);
+        self.state.exchange.ask(ask);
         self.drive(Goal::Answer, patience).await?;
         self.state
             .exchange
@@ -292,7 +291,7 @@ impl Client {
     /// Works on the connection until the goal is reached, or the deadline.
     async fn drive(&mut self, goal: Goal, patience: Option<Duration>) -> Result<(), Error> {
         let start = now();
-        let limit = self.state.deadline(patience, start);
+        let limit = self.state.exchange.deadline_from(start, patience);
         self.state.exchange.begin(goal);
         while !self.state.exchange.is_reached(goal) {
             let deadline = self.state.exchange.deadline();

@@ -277,9 +277,7 @@ impl Client {
     }
 
     fn ask(&mut self, ask: Ask, patience: Option<Duration>) -> Result<Answer, Error> {
-        let now = Instant::now();
-        let deadline = self.state.deadline(patience, now);
-        self.state.exchange.ask(ask, deadline);
+        self.state.exchange.ask(ask);
         self.drive(Goal::Answer, patience)?;
         self.state
             .exchange
@@ -290,7 +288,7 @@ impl Client {
     /// Works on the connection until the goal is reached, or the deadline.
     fn drive(&mut self, goal: Goal, patience: Option<Duration>) -> Result<(), Error> {
         let start = Instant::now();
-        let limit = self.state.deadline(patience, start);
+        let limit = self.state.exchange.deadline_from(start, patience);
         self.state.exchange.begin(goal);
         while !self.state.exchange.is_reached(goal) {
             let now = Instant::now();

@@ -1,10 +1,9 @@
 //! What both clients hold besides the socket.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use crate::error::{Error, ProtocolError};
-use crate::exchange::{Exchange, after};
+use crate::exchange::Exchange;
 use crate::ids::Numbering;
 use crate::items::ItemBuffer;
 use crate::options::Options;
@@ -44,11 +43,6 @@ impl ClientState {
         self.target = Some(Arc::clone(&shared));
         let (id, may_be_known) = self.numbering.next();
         Submission::new(id, may_be_known, shared, items)
-    }
-
-    /// When a call that starts now must end, by its own patience or that of the options.
-    pub(crate) fn deadline(&self, patience: Option<Duration>, now: Instant) -> Instant {
-        after(now, patience.unwrap_or(self.exchange.options().deadline))
     }
 }
 

@@ -1,7 +1,6 @@
 //! Requests other than submissions: one at a time, each harmless to repeat unless it says otherwise.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use batchd_frame::{BatchId, QueueName};
 use batchd_protocol::{
@@ -173,7 +172,6 @@ pub(crate) enum Answer {
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) ask: Ask,
-    pub(crate) deadline: Instant,
     /// The number it was sent under on this connection.
     pub(crate) sent: Option<u64>,
     /// Where in what was sent on this connection it ends, in bytes.

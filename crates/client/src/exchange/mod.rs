@@ -136,9 +136,9 @@ impl Exchange {
         self.window.totals()
     }
 
-    /// When a call that starts now must end.
-    pub(crate) fn deadline_from(&self, now: Instant) -> Instant {
-        after(now, self.options.deadline)
+    /// When a call that starts now must end, by its own patience or that of the options.
+    pub(crate) fn deadline_from(&self, now: Instant, patience: Option<Duration>) -> Instant {
+        after(now, patience.unwrap_or(self.options.deadline))
     }
 
     /// Takes a submission in, for which [`Goal::Room`] was reached.
@@ -155,16 +155,15 @@ impl Exchange {
                 return Err(Error::SubmissionTooLarge { bytes, items });
             }
         }
-        let deadline = self.deadline_from(now);
+        let deadline = self.deadline_from(now, None);
         Ok(Ticket(self.window.admit(submission, deadline, tracked)))
     }
 
     /// Asks something; [`Goal::Answer`] is the answer.
-    pub(crate) fn ask(&mut self, ask: Ask, deadline: Instant) {
+    pub(crate) fn ask(&mut self, ask: Ask) {
         self.forget_call();
         self.call = Some(Call {
             ask,
-            deadline,
             sent: None,
             ends_at: 0,
             answer: None,
@@ -207,10 +206,9 @@ impl Exchange {
         }
     }
 
-    /// When something that is under way must be answered.
+    /// When a submission that is under way must be answered.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let call = self.call.as_ref().map(|call| call.deadline);
-        self.window.deadline().into_iter().chain(call).min()
+        self.window.deadline()
     }
 
     /// What to do next.
@@ -328,17 +326,20 @@ impl Exchange {
     }
 
     /// The driver's patience is at its end. The connection is given up, and the call; the submissions too,
-    /// where it is they that waited too long or that were waited for.
+    /// where it is they that waited too long or that were waited for. Where they are not, a refusal of one of them is
+    /// still to be told.
     pub(crate) fn expire(&mut self, goal: Goal, waited: Duration, now: Instant) -> Error {
+        let overdue = self.window.deadline().is_some_and(|at| at <= now);
+        let abandons = overdue || !matches!(goal, Goal::Welcome | Goal::Answer);
+        let failure = self.failure.take_if(|_| abandons);
         let error = Error::DeadlineExceeded {
             waited,
             kept: self.window.totals().kept.submissions,
             unknown: self.window.unknown_count(),
             welcomed: self.limits.is_some(),
-            last: self.failure.take().or(self.last_error.take()).map(Box::new),
+            last: failure.or(self.last_error.take()).map(Box::new),
         };
-        let overdue = self.window.deadline().is_some_and(|at| at <= now);
-        if overdue || !matches!(goal, Goal::Welcome | Goal::Answer) {
+        if abandons {
             self.window.abandon();
         }
         self.give_up_connection();
@@ -363,7 +364,6 @@ impl Exchange {
     fn give_up_connection(&mut self) {
         self.reset_connection();
         self.call = None;
-        self.failure = None;
         self.phase = Phase::Offline { retry_at: None };
     }
 
@@ -479,7 +479,7 @@ fn may_pass(kind: io::ErrorKind, was_welcomed: bool, wait_for_daemon: bool) -> b
 }
 
 /// The time `pause` after `now`, or the furthest there is.
-pub(crate) fn after(now: Instant, pause: Duration) -> Instant {
+fn after(now: Instant, pause: Duration) -> Instant {
     now.checked_add(pause)
         .or_else(|| now.checked_add(FAR))
         .unwrap_or(now)

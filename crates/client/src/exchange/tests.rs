@@ -397,7 +397,7 @@ fn a_refusal_after_which_it_may_be_kept_leaves_a_submission_unknown() {
 fn a_request_that_expires_leaves_the_submissions_in_flight() {
     let mut bench = Bench::welcomed(9);
     bench.submit(Ack::Synced);
-    bench.exchange.ask(Ask::Status, bench.now);
+    bench.exchange.ask(Ask::Status);
     assert_eq!(bench.sent(), ["1 as 1", "status as 2"]);
     let patience = Duration::from_secs(1);
     let error = bench.exchange.expire(Goal::Answer, patience, bench.now);
@@ -407,9 +407,29 @@ fn a_request_that_expires_leaves_the_submissions_in_flight() {
 }
 
 #[test]
+fn a_request_that_expires_leaves_a_refusal_to_those_who_wait_for_submissions() {
+    let mut bench = Bench::welcomed(9);
+    bench.submit(Ack::Synced);
+    bench.submit(Ack::Synced);
+    bench.exchange.ask(Ask::Status);
+    assert_eq!(bench.sent(), ["1 as 1", "2 as 2", "status as 3"]);
+    bench.fail(1, ErrorCode::ItemTooLarge);
+    let patience = Duration::from_secs(1);
+    let error = bench.exchange.expire(Goal::Answer, patience, bench.now);
+    assert!(
+        matches!(error, Error::DeadlineExceeded { last: None, .. }),
+        "{error:?}"
+    );
+    bench.exchange.begin(Goal::Settled);
+    assert!(!bench.exchange.is_reached(Goal::Settled));
+    let refused = "submission 0 refused: ItemTooLarge";
+    assert_eq!(bench.step(), Err(refused.to_owned()));
+}
+
+#[test]
 fn the_answer_to_a_request_nobody_waits_for_is_ignored_once() {
     let mut bench = Bench::welcomed(9);
-    bench.exchange.ask(Ask::Status, bench.now);
+    bench.exchange.ask(Ask::Status);
     assert_eq!(bench.sent(), ["status as 1"]);
     bench.exchange.begin(Goal::Settled);
     assert_eq!(bench.receive(&Bench::status(1)), Ok(()));
@@ -419,7 +439,7 @@ fn the_answer_to_a_request_nobody_waits_for_is_ignored_once() {
 #[test]
 fn a_daemon_that_stops_is_asked_again_after_it_came_back() {
     let mut bench = Bench::welcomed(9);
-    bench.exchange.ask(Ask::Status, bench.now);
+    bench.exchange.ask(Ask::Status);
     assert_eq!(bench.sent(), ["status as 1"]);
     bench.fail(1, ErrorCode::Stopping);
     assert!(matches!(bench.step(), Ok(Step::Rest(_))));
@@ -436,7 +456,7 @@ fn what_violates_the_protocol_has_a_name() {
         bench.submit(Ack::Synced);
         bench
             .exchange
-            .ask(Ask::Show(batchd_frame::BatchId::new(1, [0; 10])), bench.now);
+            .ask(Ask::Show(batchd_frame::BatchId::new(1, [0; 10])));
         bench.sent();
         match bench
             .exchange
