@@ -68,19 +68,7 @@ impl ErrorCode {
     /// Whether the same request, repeated later, can succeed.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
-        matches!(
-            self,
-            Self::SpoolFull
-                | Self::NoSpace
-                | Self::Unknown
-                | Self::Stopping
-                | Self::DeliveryFailed
-                | Self::QueueFull
-                | Self::ReadOnly
-                | Self::TooManyWaiting
-                | Self::TooManyConnections
-                | Self::IdleConnection
-        )
+        self.exit_code() == exit::TEMPFAIL
     }
 
     /// Whether some of the submission may be kept all the same: all of it, or any first part. It is to be repeated

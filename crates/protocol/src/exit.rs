@@ -16,8 +16,6 @@ pub const NOINPUT: u8 = 66;
 pub const UNAVAILABLE: u8 = 69;
 /// A fault of the program.
 pub const SOFTWARE: u8 = 70;
-/// A file cannot be created.
-pub const CANTCREAT: u8 = 73;
 /// Reading or writing failed.
 pub const IOERR: u8 = 74;
 /// Not now, or not known: try again.
