@@ -4,27 +4,26 @@
 //! with it. A request that is no submission is forgotten with its future.
 
 use std::io;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use batchd_frame::{BatchId, QueueName};
 use batchd_protocol::{
-    BatchInfo, FlushReport, HistoryCursor, HistoryEntry, ItemsPage, Limits, ListCursor,
-    ServerStatus, VerifiedPage,
+    BatchInfo, FlushReport, HistoryCursor, HistoryEntry, Limits, ListCursor, ServerStatus,
+    VerifiedPage,
 };
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::time;
 
-use crate::client_state::{ClientState, RECEIVE_BYTES, RECEIVES_MAX, unexpected};
+use crate::client_state::{ClientState, RECEIVE_BYTES, RECEIVES_MAX};
 use crate::error::Error;
-use crate::exchange::ask::{Answer, Ask};
+use crate::exchange::ask::{PageOfItems, Question, read_answer};
 use crate::exchange::{Goal, Step, closed};
 use crate::explicit::NewBatch;
 use crate::history::HistoryQuery;
 use crate::items::ItemBuffer;
 use crate::options::Options;
-use crate::paging::Pages;
+use crate::paging::{Page, Pages, check_moves};
 use crate::submission::{Receipt, Submission, Target, Ticket, Totals};
 
 /// A client of one daemon, with one connection that is made when it is first needed and made again when it
@@ -130,14 +129,8 @@ impl Client {
         queue: Option<&QueueName>,
         wait: Option<Duration>,
     ) -> Result<FlushReport, Error> {
-        let ask = Ask::Flush {
-            queue: queue.cloned(),
-            wait: wait.is_some(),
-        };
-        match self.ask(ask, wait).await? {
-            Answer::Flush(report) => Ok(report),
-            _ => Err(unexpected()),
-        }
+        self.ask(Question::flush(queue.cloned(), wait.is_some()), wait)
+            .await
     }
 
     /// The state of the daemon and of its queues.
@@ -145,10 +138,7 @@ impl Client {
     /// # Errors
     /// [`Error`]
     pub async fn status(&mut self) -> Result<ServerStatus, Error> {
-        match self.ask(Ask::Status, None).await? {
-            Answer::Status(status) => Ok(status),
-            _ => Err(unexpected()),
-        }
+        self.ask(Question::status(), None).await
     }
 
     /// The batches of a queue, or of all, read page by page. It ends after an error.
@@ -165,10 +155,7 @@ impl Client {
     /// # Errors
     /// [`Error`]
     pub async fn show(&mut self, batch: BatchId) -> Result<BatchInfo, Error> {
-        match self.ask(Ask::Show(batch), None).await? {
-            Answer::Show(batch) => Ok(batch),
-            _ => Err(unexpected()),
-        }
+        self.ask(Question::show(batch), None).await
     }
 
     /// A page of what is wrong with batches, after `after`: one request reads a bounded number of them. Where `next`
@@ -181,14 +168,10 @@ impl Client {
         queue: Option<&QueueName>,
         after: Option<ListCursor>,
     ) -> Result<VerifiedPage, Error> {
-        let ask = Ask::Verify {
-            queue: queue.cloned(),
-            after,
-        };
-        match self.ask(ask, None).await? {
-            Answer::Verify(page) => Ok(page),
-            _ => Err(unexpected()),
-        }
+        let question = Question::verify(queue.cloned(), after.clone());
+        let page = self.ask(question, None).await?;
+        check_moves(after.as_ref(), page.next.as_ref())?;
+        Ok(page)
     }
 
     /// The items of a batch, in order, read page by page. It ends after an error.
@@ -196,7 +179,7 @@ impl Client {
         BatchItems {
             client: self,
             batch,
-            is_get: false,
+            page: Question::items,
             pages: Pages::new(0),
         }
     }
@@ -209,10 +192,7 @@ impl Client {
     /// [`Error`]; after [`Error::OutcomeUnknown`] and [`Error::DeadlineExceeded`] there may be a batch.
     pub async fn create(&mut self, batch: NewBatch) -> Result<BatchId, Error> {
         batch.check(&self.limits().await?)?;
-        match self.ask(Ask::Create(Arc::new(batch)), None).await? {
-            Answer::Create(id) => Ok(id),
-            _ => Err(unexpected()),
-        }
+        self.ask(Question::create(batch), None).await
     }
 
     /// What became of batches, newest first, read page by page. It ends after an error.
@@ -224,50 +204,29 @@ impl Client {
         }
     }
 
-    async fn history_page(
-        &mut self,
-        query: HistoryQuery,
-        after: Option<HistoryCursor>,
-    ) -> Result<(Vec<HistoryEntry>, Option<HistoryCursor>), Error> {
-        match self.ask(Ask::History { query, after }, None).await? {
-            Answer::History(entries, next) => Ok((entries, next)),
-            _ => Err(unexpected()),
-        }
-    }
-
     /// The items of a batch, as [`Client::items`], as long as its lifespan lasts: from then on it is refused as
     /// expired, wherever the reading is.
     pub fn get(&mut self, batch: BatchId) -> BatchItems<'_> {
         BatchItems {
-            is_get: true,
+            page: Question::items_while_it_lives,
             ..self.items(batch)
         }
     }
 
-    async fn list_page(
+    /// The next of a listing; reads the page that it is on, if need be.
+    async fn next_of<T, C: Clone + PartialEq>(
         &mut self,
-        queue: Option<QueueName>,
-        after: Option<ListCursor>,
-    ) -> Result<(Vec<BatchInfo>, Option<ListCursor>), Error> {
-        match self.ask(Ask::list(queue, after), None).await? {
-            Answer::List(batches, next) => Ok((batches, next)),
-            _ => Err(unexpected()),
-        }
-    }
-
-    async fn items_page(
-        &mut self,
-        batch: BatchId,
-        cursor: u64,
-        is_get: bool,
-    ) -> Result<ItemsPage, Error> {
-        let ask = match is_get {
-            true => Ask::Get { batch, cursor },
-            false => Ask::Read { batch, cursor },
-        };
-        match self.ask(ask, None).await? {
-            Answer::Read(page) => Ok(page),
-            _ => Err(unexpected()),
+        pages: &mut Pages<T, C>,
+        question: impl Fn(C) -> Question<Page<T, C>>,
+    ) -> Result<Option<T>, Error> {
+        loop {
+            if let Some(next) = pages.pop() {
+                return Ok(Some(next));
+            }
+            let Some(cursor) = pages.cursor() else {
+                return Ok(None);
+            };
+            pages.turned(self.ask(question(cursor), None).await)?;
         }
     }
 
@@ -279,13 +238,15 @@ impl Client {
         Ok(ticket)
     }
 
-    async fn ask(&mut self, ask: Ask, patience: Option<Duration>) -> Result<Answer, Error> {
-        self.state.exchange.ask(ask);
+    async fn ask<T>(
+        &mut self,
+        question: Question<T>,
+        patience: Option<Duration>,
+    ) -> Result<T, Error> {
+        self.state.exchange.ask(question.ask);
         self.drive(Goal::Answer, patience).await?;
-        self.state
-            .exchange
-            .take_answer()
-            .unwrap_or(Err(Error::GivenUp))
+        let answer = self.state.exchange.take_answer()?;
+        self.checked(read_answer(answer, question.read))
     }
 
     /// Works on the connection until the goal is reached, or the deadline.
@@ -338,7 +299,7 @@ impl Client {
     }
 
     /// After an error nothing is in flight any more.
-    fn checked(&mut self, result: Result<(), Error>) -> Result<(), Error> {
+    fn checked<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
         result.map_err(|error| {
             self.stream = None;
             self.state.exchange.abandon(error)
@@ -437,17 +398,11 @@ impl Batches<'_> {
     /// # Errors
     /// [`Error`]
     pub async fn next(&mut self) -> Result<Option<BatchInfo>, Error> {
-        loop {
-            if let Some(batch) = self.pages.pop() {
-                return Ok(Some(batch));
-            }
-            let Some(after) = self.pages.cursor() else {
-                return Ok(None);
-            };
-            let got = self.client.list_page(self.queue.clone(), after).await;
-            self.pages
-                .turned(got.map(|(batches, next)| (batches, next.map(Some))))?;
-        }
+        self.client
+            .next_of(&mut self.pages, |after| {
+                Question::list(self.queue.clone(), after)
+            })
+            .await
     }
 }
 
@@ -456,8 +411,8 @@ impl Batches<'_> {
 pub struct BatchItems<'c> {
     client: &'c mut Client,
     batch: BatchId,
-    is_get: bool,
-    pages: Pages<serde_bytes::ByteBuf, u64>,
+    page: fn(BatchId, u64) -> Question<PageOfItems>,
+    pages: Pages<Vec<u8>, u64>,
 }
 
 impl BatchItems<'_> {
@@ -466,19 +421,9 @@ impl BatchItems<'_> {
     /// # Errors
     /// [`Error`]
     pub async fn next(&mut self) -> Result<Option<Vec<u8>>, Error> {
-        loop {
-            if let Some(item) = self.pages.pop() {
-                return Ok(Some(item.into_vec()));
-            }
-            let Some(cursor) = self.pages.cursor() else {
-                return Ok(None);
-            };
-            let got = self
-                .client
-                .items_page(self.batch, cursor, self.is_get)
-                .await;
-            self.pages.turned(got.map(|page| (page.items, page.next)))?;
-        }
+        self.client
+            .next_of(&mut self.pages, |cursor| (self.page)(self.batch, cursor))
+            .await
     }
 }
 
@@ -496,16 +441,10 @@ impl History<'_> {
     /// # Errors
     /// [`Error`]
     pub async fn next(&mut self) -> Result<Option<HistoryEntry>, Error> {
-        loop {
-            if let Some(entry) = self.pages.pop() {
-                return Ok(Some(entry));
-            }
-            let Some(after) = self.pages.cursor() else {
-                return Ok(None);
-            };
-            let got = self.client.history_page(self.query.clone(), after).await;
-            self.pages
-                .turned(got.map(|(entries, next)| (entries, next.map(Some))))?;
-        }
+        self.client
+            .next_of(&mut self.pages, |after| {
+                Question::history(self.query.clone(), after)
+            })
+            .await
     }
 }

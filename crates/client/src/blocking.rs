@@ -2,25 +2,24 @@
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use batchd_frame::{BatchId, QueueName};
 use batchd_protocol::{
-    BatchInfo, FlushReport, HistoryCursor, HistoryEntry, ItemsPage, Limits, ListCursor,
-    ServerStatus, VerifiedPage,
+    BatchInfo, FlushReport, HistoryCursor, HistoryEntry, Limits, ListCursor, ServerStatus,
+    VerifiedPage,
 };
 
-use crate::client_state::{ClientState, RECEIVE_BYTES, RECEIVES_MAX, unexpected};
+use crate::client_state::{ClientState, RECEIVE_BYTES, RECEIVES_MAX};
 use crate::error::Error;
-use crate::exchange::ask::{Answer, Ask};
+use crate::exchange::ask::{PageOfItems, Question, read_answer};
 use crate::exchange::{Goal, Step, closed};
 use crate::explicit::NewBatch;
 use crate::history::HistoryQuery;
 use crate::items::ItemBuffer;
 use crate::options::Options;
-use crate::paging::Pages;
+use crate::paging::{Page, Pages, check_moves};
 use crate::socket;
 use crate::submission::{Receipt, Submission, Target, Ticket, Totals};
 
@@ -127,14 +126,7 @@ impl Client {
         queue: Option<&QueueName>,
         wait: Option<Duration>,
     ) -> Result<FlushReport, Error> {
-        let ask = Ask::Flush {
-            queue: queue.cloned(),
-            wait: wait.is_some(),
-        };
-        match self.ask(ask, wait)? {
-            Answer::Flush(report) => Ok(report),
-            _ => Err(unexpected()),
-        }
+        self.ask(Question::flush(queue.cloned(), wait.is_some()), wait)
     }
 
     /// The state of the daemon and of its queues.
@@ -142,10 +134,7 @@ impl Client {
     /// # Errors
     /// [`Error`]
     pub fn status(&mut self) -> Result<ServerStatus, Error> {
-        match self.ask(Ask::Status, None)? {
-            Answer::Status(status) => Ok(status),
-            _ => Err(unexpected()),
-        }
+        self.ask(Question::status(), None)
     }
 
     /// The batches of a queue, or of all, read page by page. It ends after an error.
@@ -162,10 +151,7 @@ impl Client {
     /// # Errors
     /// [`Error`]
     pub fn show(&mut self, batch: BatchId) -> Result<BatchInfo, Error> {
-        match self.ask(Ask::Show(batch), None)? {
-            Answer::Show(batch) => Ok(batch),
-            _ => Err(unexpected()),
-        }
+        self.ask(Question::show(batch), None)
     }
 
     /// A page of what is wrong with batches, after `after`: one request reads a bounded number of them. Where `next`
@@ -178,14 +164,10 @@ impl Client {
         queue: Option<&QueueName>,
         after: Option<ListCursor>,
     ) -> Result<VerifiedPage, Error> {
-        let ask = Ask::Verify {
-            queue: queue.cloned(),
-            after,
-        };
-        match self.ask(ask, None)? {
-            Answer::Verify(page) => Ok(page),
-            _ => Err(unexpected()),
-        }
+        let question = Question::verify(queue.cloned(), after.clone());
+        let page = self.ask(question, None)?;
+        check_moves(after.as_ref(), page.next.as_ref())?;
+        Ok(page)
     }
 
     /// The items of a batch, in order, read page by page. It ends after an error.
@@ -193,7 +175,7 @@ impl Client {
         BatchItems {
             client: self,
             batch,
-            is_get: false,
+            page: Question::items,
             pages: Pages::new(0),
         }
     }
@@ -206,10 +188,7 @@ impl Client {
     /// [`Error`]; after [`Error::OutcomeUnknown`] and [`Error::DeadlineExceeded`] there may be a batch.
     pub fn create(&mut self, batch: NewBatch) -> Result<BatchId, Error> {
         batch.check(&self.limits()?)?;
-        match self.ask(Ask::Create(Arc::new(batch)), None)? {
-            Answer::Create(id) => Ok(id),
-            _ => Err(unexpected()),
-        }
+        self.ask(Question::create(batch), None)
     }
 
     /// What became of batches, newest first, read page by page. It ends after an error.
@@ -221,50 +200,29 @@ impl Client {
         }
     }
 
-    fn history_page(
-        &mut self,
-        query: HistoryQuery,
-        after: Option<HistoryCursor>,
-    ) -> Result<(Vec<HistoryEntry>, Option<HistoryCursor>), Error> {
-        match self.ask(Ask::History { query, after }, None)? {
-            Answer::History(entries, next) => Ok((entries, next)),
-            _ => Err(unexpected()),
-        }
-    }
-
     /// The items of a batch, as [`Client::items`], as long as its lifespan lasts: from then on it is refused as
     /// expired, wherever the reading is.
     pub fn get(&mut self, batch: BatchId) -> BatchItems<'_> {
         BatchItems {
-            is_get: true,
+            page: Question::items_while_it_lives,
             ..self.items(batch)
         }
     }
 
-    fn list_page(
+    /// The next of a listing; reads the page that it is on, if need be.
+    fn next_of<T, C: Clone + PartialEq>(
         &mut self,
-        queue: Option<QueueName>,
-        after: Option<ListCursor>,
-    ) -> Result<(Vec<BatchInfo>, Option<ListCursor>), Error> {
-        match self.ask(Ask::list(queue, after), None)? {
-            Answer::List(batches, next) => Ok((batches, next)),
-            _ => Err(unexpected()),
-        }
-    }
-
-    fn items_page(
-        &mut self,
-        batch: BatchId,
-        cursor: u64,
-        is_get: bool,
-    ) -> Result<ItemsPage, Error> {
-        let ask = match is_get {
-            true => Ask::Get { batch, cursor },
-            false => Ask::Read { batch, cursor },
-        };
-        match self.ask(ask, None)? {
-            Answer::Read(page) => Ok(page),
-            _ => Err(unexpected()),
+        pages: &mut Pages<T, C>,
+        question: impl Fn(C) -> Question<Page<T, C>>,
+    ) -> Option<Result<T, Error>> {
+        loop {
+            if let Some(next) = pages.pop() {
+                return Some(Ok(next));
+            }
+            let got = self.ask(question(pages.cursor()?), None);
+            if let Err(error) = pages.turned(got) {
+                return Some(Err(error));
+            }
         }
     }
 
@@ -276,13 +234,11 @@ impl Client {
         Ok(ticket)
     }
 
-    fn ask(&mut self, ask: Ask, patience: Option<Duration>) -> Result<Answer, Error> {
-        self.state.exchange.ask(ask);
+    fn ask<T>(&mut self, question: Question<T>, patience: Option<Duration>) -> Result<T, Error> {
+        self.state.exchange.ask(question.ask);
         self.drive(Goal::Answer, patience)?;
-        self.state
-            .exchange
-            .take_answer()
-            .unwrap_or(Err(Error::GivenUp))
+        let answer = self.state.exchange.take_answer()?;
+        self.checked(read_answer(answer, question.read))
     }
 
     /// Works on the connection until the goal is reached, or the deadline.
@@ -335,7 +291,7 @@ impl Client {
     }
 
     /// After an error nothing is in flight any more.
-    fn checked(&mut self, result: Result<(), Error>) -> Result<(), Error> {
+    fn checked<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
         result.map_err(|error| {
             self.stream = None;
             self.state.exchange.abandon(error)
@@ -419,17 +375,9 @@ impl Iterator for Batches<'_> {
     type Item = Result<BatchInfo, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(batch) = self.pages.pop() {
-                return Some(Ok(batch));
-            }
-            let after = self.pages.cursor()?;
-            let got = self.client.list_page(self.queue.clone(), after);
-            let got = got.map(|(batches, next)| (batches, next.map(Some)));
-            if let Err(error) = self.pages.turned(got) {
-                return Some(Err(error));
-            }
-        }
+        self.client.next_of(&mut self.pages, |after| {
+            Question::list(self.queue.clone(), after)
+        })
     }
 }
 
@@ -438,24 +386,16 @@ impl Iterator for Batches<'_> {
 pub struct BatchItems<'c> {
     client: &'c mut Client,
     batch: BatchId,
-    is_get: bool,
-    pages: Pages<serde_bytes::ByteBuf, u64>,
+    page: fn(BatchId, u64) -> Question<PageOfItems>,
+    pages: Pages<Vec<u8>, u64>,
 }
 
 impl Iterator for BatchItems<'_> {
     type Item = Result<Vec<u8>, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(item) = self.pages.pop() {
-                return Some(Ok(item.into_vec()));
-            }
-            let cursor = self.pages.cursor()?;
-            let got = self.client.items_page(self.batch, cursor, self.is_get);
-            if let Err(error) = self.pages.turned(got.map(|page| (page.items, page.next))) {
-                return Some(Err(error));
-            }
-        }
+        self.client
+            .next_of(&mut self.pages, |cursor| (self.page)(self.batch, cursor))
     }
 }
 
@@ -471,16 +411,8 @@ impl Iterator for History<'_> {
     type Item = Result<HistoryEntry, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(entry) = self.pages.pop() {
-                return Some(Ok(entry));
-            }
-            let after = self.pages.cursor()?;
-            let got = self.client.history_page(self.query.clone(), after);
-            let got = got.map(|(entries, next)| (entries, next.map(Some)));
-            if let Err(error) = self.pages.turned(got) {
-                return Some(Err(error));
-            }
-        }
+        self.client.next_of(&mut self.pages, |after| {
+            Question::history(self.query.clone(), after)
+        })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::error::{Error, ProtocolError};
+use crate::error::Error;
 use crate::exchange::Exchange;
 use crate::ids::Numbering;
 use crate::items::ItemBuffer;
@@ -44,9 +44,4 @@ impl ClientState {
         let (id, may_be_known) = self.numbering.next();
         Submission::new(id, may_be_known, shared, items)
     }
-}
-
-/// An answer whose kind was checked before is of another kind after all.
-pub(crate) fn unexpected() -> Error {
-    ProtocolError::WrongAnswer { request: 0 }.into()
 }

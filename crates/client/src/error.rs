@@ -9,8 +9,10 @@ use batchd_protocol::{Ack, ErrorCode, PROTOCOL_VERSION, WireError};
 
 use crate::items::ItemError;
 
-/// Why a call failed. After any error no submission is in flight any more, except after a
-/// [`Error::Refused`] that names none and after a [`Error::DeadlineExceeded`] of a request that is none.
+/// Why a call failed. After most errors no submission is in flight any more. Some are about the call alone, and leave
+/// those that are: [`Error::SubmissionTooLarge`], [`Error::GivenUp`], [`Error::OutcomeUnknown`],
+/// [`ProtocolError::CursorStuck`], and [`Error::Refused`] and [`Error::DeadlineExceeded`] of a request that is no
+/// submission.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -114,7 +114,7 @@ impl Exchange {
                 call.sent = None;
             }
             response => {
-                call.answer = Some(Ok(call.ask.answer(response)?));
+                call.answer = Some(Ok(response));
                 call.sent = None;
                 self.went_well();
             }

@@ -1,24 +1,161 @@
-//! Requests other than submissions: one at a time, each harmless to repeat unless it says otherwise.
-
-use std::sync::Arc;
+//! Requests other than submissions, with how their answers are read: one at a time, each harmless to repeat unless it
+//! says otherwise.
 
 use batchd_frame::{BatchId, QueueName};
 use batchd_protocol::{
-    BatchInfo, FlushReport, HistoryCursor, HistoryEntry, ItemsPage, ListCursor, Request, Response,
+    BatchInfo, FlushReport, HistoryCursor, HistoryEntry, ListCursor, Request, Response,
     ServerStatus, VerifiedPage,
 };
 
 use crate::error::{Error, ProtocolError};
 use crate::explicit::NewBatch;
 use crate::history::HistoryQuery;
+use crate::paging::Page;
 
 /// Batches asked for at once.
 const LIST_PAGE: u32 = 500;
 /// Entries of the history asked for at once.
 const HISTORY_PAGE: u32 = 500;
 
-/// What is asked.
-#[derive(Debug, Clone)]
+pub(crate) type PageOfBatches = Page<BatchInfo, Option<ListCursor>>;
+pub(crate) type PageOfItems = Page<Vec<u8>, u64>;
+pub(crate) type PageOfHistory = Page<HistoryEntry, Option<HistoryCursor>>;
+
+/// What is asked, and how its answer is read.
+pub(crate) struct Question<T> {
+    pub(crate) ask: Ask,
+    /// Nothing where the response is of another kind.
+    pub(crate) read: fn(Response) -> Option<T>,
+}
+
+impl Question<FlushReport> {
+    pub(crate) fn flush(queue: Option<QueueName>, wait: bool) -> Self {
+        Self {
+            ask: Ask::Flush { queue, wait },
+            read: |response| match response {
+                Response::Flushed { report, .. } => Some(report),
+                _ => None,
+            },
+        }
+    }
+}
+
+impl Question<ServerStatus> {
+    pub(crate) fn status() -> Self {
+        Self {
+            ask: Ask::Status,
+            read: |response| match response {
+                Response::Status { status, .. } => Some(status),
+                _ => None,
+            },
+        }
+    }
+}
+
+impl Question<PageOfBatches> {
+    pub(crate) fn list(queue: Option<QueueName>, after: Option<ListCursor>) -> Self {
+        Self {
+            ask: Ask::List { queue, after },
+            read: |response| match response {
+                Response::Batches { batches, next, .. } => Some(Page {
+                    entries: batches,
+                    next: next.map(Some),
+                }),
+                _ => None,
+            },
+        }
+    }
+}
+
+impl Question<BatchInfo> {
+    pub(crate) fn show(batch: BatchId) -> Self {
+        Self {
+            ask: Ask::Show(batch),
+            read: |response| match response {
+                Response::Batch { batch, .. } => Some(batch),
+                _ => None,
+            },
+        }
+    }
+}
+
+impl Question<VerifiedPage> {
+    pub(crate) fn verify(queue: Option<QueueName>, after: Option<ListCursor>) -> Self {
+        Self {
+            ask: Ask::Verify { queue, after },
+            read: |response| match response {
+                Response::Verified { page, .. } => Some(page),
+                _ => None,
+            },
+        }
+    }
+}
+
+impl Question<PageOfItems> {
+    pub(crate) fn items(batch: BatchId, cursor: u64) -> Self {
+        Self {
+            ask: Ask::Read { batch, cursor },
+            read: read_items,
+        }
+    }
+
+    /// As [`Question::items`], and refused once the batch's lifespan is over.
+    pub(crate) fn items_while_it_lives(batch: BatchId, cursor: u64) -> Self {
+        Self {
+            ask: Ask::Get { batch, cursor },
+            read: read_items,
+        }
+    }
+}
+
+impl Question<BatchId> {
+    pub(crate) fn create(batch: NewBatch) -> Self {
+        Self {
+            ask: Ask::Create(batch),
+            read: |response| match response {
+                Response::Created { batch, .. } => Some(batch),
+                _ => None,
+            },
+        }
+    }
+}
+
+impl Question<PageOfHistory> {
+    pub(crate) fn history(query: HistoryQuery, after: Option<HistoryCursor>) -> Self {
+        Self {
+            ask: Ask::History { query, after },
+            read: |response| match response {
+                Response::History { entries, next, .. } => Some(Page {
+                    entries,
+                    next: next.map(Some),
+                }),
+                _ => None,
+            },
+        }
+    }
+}
+
+fn read_items(response: Response) -> Option<PageOfItems> {
+    match response {
+        Response::Items { page, .. } => Some(Page {
+            entries: page.items.into_iter().map(|item| item.into_vec()).collect(),
+            next: page.next,
+        }),
+        _ => None,
+    }
+}
+
+/// Reads an answer as what was asked for.
+pub(crate) fn read_answer<T>(
+    response: Response,
+    read: fn(Response) -> Option<T>,
+) -> Result<T, Error> {
+    let request = request_number(&response).unwrap_or(0);
+    read(response).ok_or_else(|| ProtocolError::WrongAnswer { request }.into())
+}
+
+/// What is asked, as it is sent.
+#[derive(Debug)]
 pub(crate) enum Ask {
     Flush {
         queue: Option<QueueName>,
@@ -28,7 +165,6 @@ pub(crate) enum Ask {
     List {
         queue: Option<QueueName>,
         after: Option<ListCursor>,
-        limit: u32,
     },
     Show(BatchId),
     Read {
@@ -43,7 +179,7 @@ pub(crate) enum Ask {
         batch: BatchId,
         cursor: u64,
     },
-    Create(Arc<NewBatch>),
+    Create(NewBatch),
     History {
         query: HistoryQuery,
         after: Option<HistoryCursor>,
@@ -51,21 +187,13 @@ pub(crate) enum Ask {
 }
 
 impl Ask {
-    /// The page of a listing after `after`.
-    pub(crate) fn list(queue: Option<QueueName>, after: Option<ListCursor>) -> Self {
-        Self::List {
-            queue,
-            after,
-            limit: LIST_PAGE,
-        }
-    }
-
     /// Whether it may be asked again though it was perhaps done already.
     pub(super) fn is_harmless_to_repeat(&self) -> bool {
         !matches!(self, Self::Create(_))
     }
 
-    pub(crate) fn request(&self, request: u64) -> Request<'_> {
+    /// The request under that number.
+    pub(super) fn request(&self, request: u64) -> Request<'_> {
         match self {
             Self::Flush { queue, wait } => Request::Flush {
                 request,
@@ -73,15 +201,11 @@ impl Ask {
                 wait: *wait,
             },
             Self::Status => Request::Status { request },
-            Self::List {
-                queue,
-                after,
-                limit,
-            } => Request::List {
+            Self::List { queue, after } => Request::List {
                 request,
                 queue: queue.as_ref().map(QueueName::as_str),
                 after: after.clone(),
-                limit: *limit,
+                limit: LIST_PAGE,
             },
             Self::Show(batch) => Request::Show {
                 request,
@@ -113,74 +237,21 @@ impl Ask {
             },
         }
     }
-
-    /// Takes the answer where it is of the kind that was asked for.
-    pub(crate) fn answer(&self, response: Response) -> Result<Answer, ProtocolError> {
-        match (self, response) {
-            (Self::Flush { .. }, Response::Flushed { report, .. }) => Ok(Answer::Flush(report)),
-            (Self::Status, Response::Status { status, .. }) => Ok(Answer::Status(status)),
-            (Self::List { after, .. }, Response::Batches { batches, next, .. }) => {
-                if next.is_some() && next == *after {
-                    return Err(ProtocolError::CursorStuck);
-                }
-                Ok(Answer::List(batches, next))
-            }
-            (Self::Show(_), Response::Batch { batch, .. }) => Ok(Answer::Show(batch)),
-            (Self::Create(_), Response::Created { batch, .. }) => Ok(Answer::Create(batch)),
-            (
-                Self::Read { cursor, .. } | Self::Get { cursor, .. },
-                Response::Items { page, .. },
-            ) => {
-                if page.next.is_some_and(|next| next == *cursor) {
-                    return Err(ProtocolError::CursorStuck);
-                }
-                Ok(Answer::Read(page))
-            }
-            (Self::Verify { after, .. }, Response::Verified { page, .. }) => {
-                if page.next.is_some() && page.next == *after {
-                    return Err(ProtocolError::CursorStuck);
-                }
-                Ok(Answer::Verify(page))
-            }
-            (Self::History { after, .. }, Response::History { entries, next, .. }) => {
-                if next.is_some() && next == *after {
-                    return Err(ProtocolError::CursorStuck);
-                }
-                Ok(Answer::History(entries, next))
-            }
-            (_, response) => Err(ProtocolError::WrongAnswer {
-                request: request_number(&response).unwrap_or(0),
-            }),
-        }
-    }
-}
-
-/// What was answered.
-#[derive(Debug)]
-pub(crate) enum Answer {
-    Flush(FlushReport),
-    Status(ServerStatus),
-    List(Vec<BatchInfo>, Option<ListCursor>),
-    Show(BatchInfo),
-    Read(ItemsPage),
-    Verify(VerifiedPage),
-    Create(BatchId),
-    History(Vec<HistoryEntry>, Option<HistoryCursor>),
 }
 
 /// A request on its way.
 #[derive(Debug)]
-pub(crate) struct Call {
-    pub(crate) ask: Ask,
+pub(super) struct Call {
+    pub(super) ask: Ask,
     /// The number it was sent under on this connection.
-    pub(crate) sent: Option<u64>,
+    pub(super) sent: Option<u64>,
     /// Where in what was sent on this connection it ends, in bytes.
-    pub(crate) ends_at: u64,
-    pub(crate) answer: Option<Result<Answer, Error>>,
+    pub(super) ends_at: u64,
+    pub(super) answer: Option<Result<Response, Error>>,
 }
 
 /// The request that a response answers; none for a welcome.
-pub(crate) fn request_number(response: &Response) -> Option<u64> {
+pub(super) fn request_number(response: &Response) -> Option<u64> {
     match response {
         Response::Welcome { .. } => None,
         Response::Accepted { request, .. }

@@ -16,13 +16,15 @@ use std::collections::BTreeSet;
 use std::io;
 use std::time::{Duration, Instant};
 
-use batchd_protocol::{HELLO_MAGIC, Limits, PROTOCOL_VERSION, Request, encode_message_into};
+use batchd_protocol::{
+    HELLO_MAGIC, Limits, PROTOCOL_VERSION, Request, Response, encode_message_into,
+};
 
 use crate::error::Error;
 use crate::items::PackLimits;
 use crate::options::Options;
 use crate::submission::{Receipt, Submission, Ticket, Totals};
-use ask::{Answer, Ask, Call};
+use ask::{Ask, Call};
 use backoff::Backoff;
 use inbox::Inbox;
 use window::Window;
@@ -170,8 +172,10 @@ impl Exchange {
         });
     }
 
-    pub(crate) fn take_answer(&mut self) -> Option<Result<Answer, Error>> {
-        self.call.take()?.answer
+    /// The answer, of whatever kind, once [`Goal::Answer`] was reached.
+    pub(crate) fn take_answer(&mut self) -> Result<Response, Error> {
+        let answer = self.call.take().and_then(|call| call.answer);
+        answer.unwrap_or(Err(Error::GivenUp))
     }
 
     pub(crate) fn take_receipt(&mut self, index: u64) -> Result<Receipt, Error> {

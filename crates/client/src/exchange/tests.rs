@@ -487,10 +487,6 @@ fn what_violates_the_protocol_has_a_name() {
         &Bench::status(1),
         &ProtocolError::WrongAnswer { request: 1 },
     );
-    check(
-        &Bench::status(2),
-        &ProtocolError::WrongAnswer { request: 2 },
-    );
     let welcome = Response::Welcome {
         version: PROTOCOL_VERSION,
         server: String::new(),

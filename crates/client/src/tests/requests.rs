@@ -7,6 +7,7 @@ use batchd_protocol::{
 };
 
 use super::*;
+use crate::ProtocolError;
 use crate::fake::FakeDaemon;
 
 fn info(seq: u64) -> BatchInfo {
@@ -134,6 +135,60 @@ fn cursor() -> ListCursor {
         state: BatchState::Ready,
         seq: 2,
     }
+}
+
+/// An answer of another kind than the request; over the next connection, one that fits.
+fn wrong_answers() -> Vec<Script> {
+    let wrong = script(|peer| {
+        peer.welcome();
+        peer.answer(|request| match request {
+            Request::Show { request, .. } => Response::Flushed {
+                request,
+                report: FlushReport::default(),
+            },
+            other => panic!("{other:?}"),
+        });
+        peer.read_to_end();
+    });
+    let right = script(|peer| {
+        peer.welcome();
+        peer.answer(|request| match request {
+            Request::Show { request, .. } => Response::Batch {
+                request,
+                batch: info(1),
+            },
+            other => panic!("{other:?}"),
+        });
+    });
+    vec![wrong, right]
+}
+
+#[track_caller]
+fn check_wrong_answer(first: Result<BatchInfo, Error>, second: Result<BatchInfo, Error>) {
+    let wrong = ProtocolError::WrongAnswer { request: 1 };
+    assert!(
+        matches!(&first, Err(Error::Protocol(error)) if *error == wrong),
+        "{first:?}"
+    );
+    assert_eq!(second.expect("a batch"), info(1));
+}
+
+#[test]
+fn an_answer_of_another_kind_ends_the_connection() {
+    let place = Place::new();
+    let daemon = FakeDaemon::start(&place.socket, wrong_answers());
+    let mut client = blocking::Client::new(place.options()).expect("a client");
+    check_wrong_answer(client.show(info(1).id), client.show(info(1).id));
+    daemon.finish();
+
+    let place = Place::new();
+    let daemon = FakeDaemon::start(&place.socket, wrong_answers());
+    on_tokio(async {
+        let mut client = asynchronous::Client::new(place.options()).expect("a client");
+        let first = client.show(info(1).id).await;
+        check_wrong_answer(first, client.show(info(1).id).await);
+    });
+    daemon.finish();
 }
 
 /// Reads a request for a page of a listing: its number, and where the page is to begin.
