@@ -15,10 +15,10 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::time;
 
-use crate::client_state::{ClientState, RECEIVE_BYTES, RECEIVES_MAX};
+use crate::client_state::{ClientState, Socket};
 use crate::error::Error;
 use crate::exchange::ask::{PageOfItems, Question, read_answer};
-use crate::exchange::{Goal, Step, closed};
+use crate::exchange::{Goal, Step};
 use crate::explicit::NewBatch;
 use crate::history::HistoryQuery;
 use crate::items::ItemBuffer;
@@ -33,9 +33,7 @@ use crate::submission::{Receipt, Submission, Target, Ticket, Totals};
 /// in flight. Data moves only during calls: after the last [`Client::send`] comes a [`Client::settle`].
 #[derive(Debug)]
 pub struct Client {
-    state: ClientState,
-    stream: Option<UnixStream>,
-    buffer: Vec<u8>,
+    state: ClientState<UnixStream>,
 }
 
 impl Client {
@@ -45,9 +43,7 @@ impl Client {
     /// [`Error::Random`] where the system has no random bytes.
     pub fn new(options: Options) -> Result<Self, Error> {
         Ok(Self {
-            state: ClientState::new(options)?,
-            stream: None,
-            buffer: vec![0; RECEIVE_BYTES],
+            state: ClientState::new(options, now)?,
         })
     }
 
@@ -233,9 +229,7 @@ impl Client {
     async fn enter(&mut self, submission: Submission, tracked: bool) -> Result<Ticket, Error> {
         self.drive(Goal::Room(submission.body_bytes()), None)
             .await?;
-        let ticket = self.state.exchange.admit(submission, tracked, now())?;
-        self.pump()?;
-        Ok(ticket)
+        self.state.admit(submission, tracked)
     }
 
     async fn ask<T>(
@@ -246,7 +240,7 @@ impl Client {
         self.state.exchange.ask(question.ask);
         self.drive(Goal::Answer, patience).await?;
         let answer = self.state.exchange.take_answer()?;
-        self.checked(read_answer(answer, question.read))
+        self.state.checked(read_answer(answer, question.read))
     }
 
     /// Works on the connection until the goal is reached, or the deadline.
@@ -261,9 +255,8 @@ impl Client {
             self.turn(deadline).await?;
             // What had arrived by the deadline counts, which is why it is looked at only now.
             if is_overdue && !self.state.exchange.is_reached(goal) {
-                self.stream = None;
                 let waited = limit.saturating_duration_since(start);
-                return Err(self.state.exchange.expire(goal, waited, now()));
+                return Err(self.state.expire(goal, waited));
             }
         }
         Ok(())
@@ -274,55 +267,31 @@ impl Client {
         let turned = match self.state.exchange.step(now()) {
             Ok(Step::Connect) => self.connect(deadline).await,
             Ok(Step::Rest(until)) => {
-                self.stream = None;
+                self.state.stream = None;
                 time::sleep_until(until.min(deadline).into()).await;
                 Ok(())
             }
             Ok(Step::Transfer(until)) => {
                 self.ready(until.map_or(deadline, |until| until.min(deadline)))
                     .await;
-                self.transfer()
+                self.state.transfer()
             }
             Err(error) => Err(error),
         };
-        self.checked(turned)
-    }
-
-    /// Sends what can be sent without waiting.
-    fn pump(&mut self) -> Result<(), Error> {
-        let pumped = match self.state.exchange.step(now()) {
-            Ok(Step::Transfer(_)) => self.transfer(),
-            Ok(_) => Ok(()),
-            Err(error) => Err(error),
-        };
-        self.checked(pumped)
-    }
-
-    /// After an error nothing is in flight any more.
-    fn checked<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
-        result.map_err(|error| {
-            self.stream = None;
-            self.state.exchange.abandon(error)
-        })
+        self.state.checked(turned)
     }
 
     async fn connect(&mut self, deadline: Instant) -> Result<(), Error> {
-        self.stream = None;
+        self.state.stream = None;
         let connecting = UnixStream::connect(&self.state.exchange.options().socket);
         let connected = time::timeout_at(deadline.into(), connecting).await;
-        match connected.unwrap_or_else(|elapsed| Err(elapsed.into())) {
-            Ok(stream) => {
-                self.stream = Some(stream);
-                self.state.exchange.connected();
-                Ok(())
-            }
-            Err(error) => self.state.exchange.disconnected(error, now()),
-        }
+        self.state
+            .connected(connected.unwrap_or_else(|elapsed| Err(elapsed.into())))
     }
 
     /// Waits until there is something to read, or room to write if that is wanted, or the time is up.
     async fn ready(&self, until: Instant) {
-        let Some(stream) = &self.stream else {
+        let Some(stream) = &self.state.stream else {
             return;
         };
         let mut wanted = Interest::READABLE;
@@ -332,19 +301,6 @@ impl Client {
         // A socket that cannot be waited for says why when it is used.
         drop(time::timeout_at(until.into(), stream.ready(wanted)).await);
     }
-
-    fn transfer(&mut self) -> Result<(), Error> {
-        let Some(stream) = &self.stream else {
-            return self.state.exchange.disconnected(closed(), now());
-        };
-        send_some(stream, &mut self.state);
-        let lost = receive_some(stream, &mut self.state, &mut self.buffer)?;
-        if let Some(error) = lost {
-            self.stream = None;
-            self.state.exchange.disconnected(error, now())?;
-        }
-        Ok(())
-    }
 }
 
 /// By tokio's clock, which tests can stop.
@@ -352,36 +308,14 @@ fn now() -> Instant {
     time::Instant::now().into_std()
 }
 
-fn send_some(stream: &UnixStream, state: &mut ClientState) {
-    while !state.exchange.outgoing().is_empty() {
-        match stream.try_write(state.exchange.outgoing()) {
-            Ok(sent) => state.exchange.sent(sent),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => state.exchange.cannot_send(),
-        }
+impl Socket for UnixStream {
+    fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.try_write(bytes)
     }
-}
 
-/// Receives what there is, within bounds. Returns why there will be no more, if so.
-fn receive_some(
-    stream: &UnixStream,
-    state: &mut ClientState,
-    buffer: &mut [u8],
-) -> Result<Option<io::Error>, Error> {
-    for _ in 0..RECEIVES_MAX {
-        match stream.try_read(buffer) {
-            Ok(0) => return Ok(Some(closed())),
-            Ok(count) => {
-                let received = buffer.get(..count).unwrap_or_default();
-                state.exchange.received(received, now())?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Ok(Some(error)),
-        }
+    fn try_receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.try_read(buffer)
     }
-    Ok(None)
 }
 
 /// Batches, in order of queue and seq.

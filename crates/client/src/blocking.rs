@@ -1,6 +1,5 @@
 //! The blocking client. It waits in `poll` with a bound, never in a read, a write or a connect.
 
-use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,10 +10,10 @@ use batchd_protocol::{
     VerifiedPage,
 };
 
-use crate::client_state::{ClientState, RECEIVE_BYTES, RECEIVES_MAX};
+use crate::client_state::ClientState;
 use crate::error::Error;
 use crate::exchange::ask::{PageOfItems, Question, read_answer};
-use crate::exchange::{Goal, Step, closed};
+use crate::exchange::{Goal, Step};
 use crate::explicit::NewBatch;
 use crate::history::HistoryQuery;
 use crate::items::ItemBuffer;
@@ -30,9 +29,7 @@ use crate::submission::{Receipt, Submission, Target, Ticket, Totals};
 /// in flight. Data moves only during calls: after the last [`Client::send`] comes a [`Client::settle`].
 #[derive(Debug)]
 pub struct Client {
-    state: ClientState,
-    stream: Option<UnixStream>,
-    buffer: Vec<u8>,
+    state: ClientState<UnixStream>,
 }
 
 impl Client {
@@ -42,9 +39,7 @@ impl Client {
     /// [`Error::Random`] where the system has no random bytes.
     pub fn new(options: Options) -> Result<Self, Error> {
         Ok(Self {
-            state: ClientState::new(options)?,
-            stream: None,
-            buffer: vec![0; RECEIVE_BYTES],
+            state: ClientState::new(options, Instant::now)?,
         })
     }
 
@@ -228,17 +223,14 @@ impl Client {
 
     fn enter(&mut self, submission: Submission, tracked: bool) -> Result<Ticket, Error> {
         self.drive(Goal::Room(submission.body_bytes()), None)?;
-        let now = Instant::now();
-        let ticket = self.state.exchange.admit(submission, tracked, now)?;
-        self.pump()?;
-        Ok(ticket)
+        self.state.admit(submission, tracked)
     }
 
     fn ask<T>(&mut self, question: Question<T>, patience: Option<Duration>) -> Result<T, Error> {
         self.state.exchange.ask(question.ask);
         self.drive(Goal::Answer, patience)?;
         let answer = self.state.exchange.take_answer()?;
-        self.checked(read_answer(answer, question.read))
+        self.state.checked(read_answer(answer, question.read))
     }
 
     /// Works on the connection until the goal is reached, or the deadline.
@@ -254,9 +246,8 @@ impl Client {
             self.turn(now, left)?;
             // What had arrived by the deadline counts, which is why it is looked at only now.
             if left.is_zero() && !self.state.exchange.is_reached(goal) {
-                self.stream = None;
                 let waited = limit.saturating_duration_since(start);
-                return Err(self.state.exchange.expire(goal, waited, Instant::now()));
+                return Err(self.state.expire(goal, waited));
             }
         }
         Ok(())
@@ -265,102 +256,36 @@ impl Client {
     /// One look at the connection, which waits at most `wait`.
     fn turn(&mut self, now: Instant, wait: Duration) -> Result<(), Error> {
         let turned = match self.state.exchange.step(now) {
-            Ok(Step::Connect) => self.connect(now),
+            Ok(Step::Connect) => {
+                self.state.stream = None;
+                let connected = socket::connect_now(&self.state.exchange.options().socket);
+                self.state.connected(connected)
+            }
             Ok(Step::Rest(until)) => {
-                self.stream = None;
+                self.state.stream = None;
                 thread::sleep(until.saturating_duration_since(now).min(wait));
                 Ok(())
             }
             Ok(Step::Transfer(until)) => {
                 let until = until.map(|until| until.saturating_duration_since(now));
-                self.transfer(until.map_or(wait, |until| until.min(wait)))
+                self.ready(until.map_or(wait, |until| until.min(wait)))
+                    .and_then(|()| self.state.transfer())
             }
             Err(error) => Err(error),
         };
-        self.checked(turned)
+        self.state.checked(turned)
     }
 
-    /// Sends what can be sent without waiting.
-    fn pump(&mut self) -> Result<(), Error> {
-        let pumped = match self.state.exchange.step(Instant::now()) {
-            Ok(Step::Transfer(_)) => self.transfer(Duration::ZERO),
-            Ok(_) => Ok(()),
-            Err(error) => Err(error),
-        };
-        self.checked(pumped)
-    }
-
-    /// After an error nothing is in flight any more.
-    fn checked<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
-        result.map_err(|error| {
-            self.stream = None;
-            self.state.exchange.abandon(error)
-        })
-    }
-
-    fn connect(&mut self, now: Instant) -> Result<(), Error> {
-        self.stream = None;
-        match socket::connect_now(&self.state.exchange.options().socket) {
-            Ok(stream) => {
-                self.stream = Some(stream);
-                self.state.exchange.connected();
-                Ok(())
+    /// Waits until there is something to read, or room to write if that is wanted, or the time is up.
+    fn ready(&self, wait: Duration) -> Result<(), Error> {
+        match &self.state.stream {
+            Some(stream) if !wait.is_zero() => {
+                let want_write = !self.state.exchange.outgoing().is_empty();
+                socket::wait_ready(stream, want_write, wait).map_err(Error::Wait)
             }
-            Err(error) => self.state.exchange.disconnected(error, now),
+            _ => Ok(()),
         }
     }
-
-    fn transfer(&mut self, wait: Duration) -> Result<(), Error> {
-        let Some(stream) = &self.stream else {
-            return self.state.exchange.disconnected(closed(), Instant::now());
-        };
-        if !wait.is_zero() {
-            let want_write = !self.state.exchange.outgoing().is_empty();
-            socket::wait_ready(stream, want_write, wait).map_err(Error::Wait)?;
-        }
-        send_some(stream, &mut self.state);
-        let lost = receive_some(stream, &mut self.state, &mut self.buffer)?;
-        if let Some(error) = lost {
-            self.stream = None;
-            self.state.exchange.disconnected(error, Instant::now())?;
-        }
-        Ok(())
-    }
-}
-
-fn send_some(stream: &UnixStream, state: &mut ClientState) {
-    while !state.exchange.outgoing().is_empty() {
-        match socket::send_now(stream, state.exchange.outgoing()) {
-            Ok(sent) => state.exchange.sent(sent),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => state.exchange.cannot_send(),
-        }
-    }
-}
-
-/// Receives what there is, within bounds. Returns why there will be no more, if so.
-fn receive_some(
-    mut stream: &UnixStream,
-    state: &mut ClientState,
-    buffer: &mut [u8],
-) -> Result<Option<io::Error>, Error> {
-    for _ in 0..RECEIVES_MAX {
-        match stream.read(buffer) {
-            Ok(0) => return Ok(Some(closed())),
-            Ok(count) => {
-                let received = buffer.get(..count).unwrap_or_default();
-                state.exchange.received(received, Instant::now())?;
-                if count < buffer.len() {
-                    break;
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Ok(Some(error)),
-        }
-    }
-    Ok(None)
 }
 
 /// Batches, in order of queue and seq.

@@ -1,6 +1,6 @@
 //! A Unix socket that never blocks, and waiting for it with a bound.
 
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -10,6 +10,8 @@ use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, send, socket_with,
 };
+
+use crate::client_state::Socket;
 
 /// Longest single wait; whoever waits looks at the time and comes again.
 const WAIT_MAX: Duration = Duration::from_secs(3600);
@@ -23,9 +25,16 @@ pub(crate) fn connect_now(path: &Path) -> io::Result<UnixStream> {
     Ok(UnixStream::from(socket))
 }
 
-/// Sends what the kernel takes at once, without a signal where nobody reads any more.
-pub(crate) fn send_now(stream: &UnixStream, bytes: &[u8]) -> io::Result<usize> {
-    Ok(send(stream, bytes, SendFlags::NOSIGNAL)?)
+impl Socket for UnixStream {
+    /// Without a signal where nobody reads any more.
+    fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(send(self, bytes, SendFlags::NOSIGNAL)?)
+    }
+
+    fn try_receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut stream = self;
+        stream.read(buffer)
+    }
 }
 
 /// Waits until there is something to read, or room to write if that is wanted, or the time is up.
