@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use batchd_client::{
-    Error as ClientError, ErrorCode, ItemBuffer, Key, NewBatch, PackLimits, Packer, QueueName,
+    Error as ClientError, ItemBuffer, Key, NewBatch, PackLimits, Packer, QueueName,
 };
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -44,15 +44,7 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context<'_>) -> anyhow::Resul
     batch.key = args.key.clone().unwrap_or_default();
     batch.lifespan = args.lifespan;
     let created = client.create(batch);
-    if let Err(
-        ClientError::OutcomeUnknown
-        | ClientError::DeadlineExceeded { welcomed: true, .. }
-        | ClientError::Refused {
-            code: ErrorCode::Unknown,
-            ..
-        },
-    ) = &created
-    {
+    if created.as_ref().is_err_and(ClientError::may_have_created) {
         let note =
             "there may be a batch, which 'batchctl ls' shows; the same command may make another";
         context.note = Some(note.to_owned());

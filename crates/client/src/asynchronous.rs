@@ -1,7 +1,7 @@
 //! The client on tokio.
 //!
 //! Every future may be dropped at any point: what is in flight stays in flight, and the next call goes on
-//! with it. A request that is no submission is forgotten with its future.
+//! with it. A request that is no submission is forgotten with its future; a listing asks for the page again.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -65,7 +65,8 @@ impl Client {
         self.state.prepare(target, items)
     }
 
-    /// Submits and waits for the answer.
+    /// Submits and waits for the answer. What is true of the items when it returns, such as that they are on the
+    /// medium, is [`Receipt::ack`].
     ///
     /// # Errors
     /// [`Error`]; also that of an earlier submission that is still in flight.
@@ -74,7 +75,8 @@ impl Client {
         self.wait(&ticket).await
     }
 
-    /// Submits without waiting for the answer, but for room among those in flight.
+    /// Submits without waiting for the answer, but for room among those in flight. Nothing is known to be kept when it
+    /// returns: [`Client::settle`] makes sure of that.
     ///
     /// # Errors
     /// [`Error`], of this submission or an earlier one.
@@ -90,17 +92,19 @@ impl Client {
         self.enter(submission, true).await
     }
 
-    /// Waits for the answer to one submission.
+    /// Waits for the answer to one submission. Its receipt is given once.
     ///
     /// # Errors
-    /// [`Error`], of this submission or of another one in flight.
+    /// [`Error`], of this submission or of another one in flight; [`Error::GivenUp`] where there is no receipt and none
+    /// will come.
     pub async fn wait(&mut self, ticket: &Ticket) -> Result<Receipt, Error> {
         self.drive(Goal::Receipt(ticket.index()), None).await?;
         self.state.exchange.take_receipt(ticket.index())
     }
 
-    /// Waits for the answers to all submissions. What asks for no answer is made sure of, too: it was taken,
-    /// and did not fail.
+    /// Waits for the answers to all submissions: each is kept then as its target asked for. What asks for no answer is
+    /// made sure of, too: it was taken, and did not fail. The result counts all submissions so far, also those that an
+    /// earlier call gave up.
     ///
     /// # Errors
     /// [`Error`], of the first submission that failed.
@@ -115,11 +119,12 @@ impl Client {
         self.state.exchange.totals()
     }
 
-    /// Closes the batches of a queue, or of all, and has them delivered. With `wait`, answers when the sinks
-    /// have answered, at most that long. [`Client::settle`] first to include what is in flight.
+    /// Closes the batches of a queue, or of all where it is left out, and has them delivered. Answers at once; with
+    /// `wait` when the sinks have answered, at most that long. [`Client::settle`] first to include what is in flight.
     ///
     /// # Errors
-    /// [`Error`]
+    /// [`Error`]; a sink that fails is [`ErrorCode::DeliveryFailed`](crate::ErrorCode::DeliveryFailed), and the batches
+    /// are kept.
     pub async fn flush(
         &mut self,
         queue: Option<&QueueName>,
@@ -182,10 +187,11 @@ impl Client {
 
     /// Makes a batch of its own. It is on the medium, whole, when this returns its id.
     ///
-    /// It is sent once: where the connection breaks before the answer, nobody knows whether there is a batch.
+    /// It is sent once: where the connection breaks before the answer, nobody knows whether there is a batch. An answer
+    /// with [`ErrorCode::Unknown`](crate::ErrorCode::Unknown) leaves it open, too.
     ///
     /// # Errors
-    /// [`Error`]; after [`Error::OutcomeUnknown`] and [`Error::DeadlineExceeded`] there may be a batch.
+    /// [`Error`]; there may be a batch where [`Error::may_have_created`].
     pub async fn create(&mut self, batch: NewBatch) -> Result<BatchId, Error> {
         batch.check(&self.limits().await?)?;
         self.ask(Question::create(batch), None).await
@@ -327,7 +333,8 @@ pub struct Batches<'c> {
 }
 
 impl Batches<'_> {
-    /// The next batch; nothing at the end.
+    /// The next batch; nothing at the end. Where its future is dropped, the next call gives what this one would have
+    /// given.
     ///
     /// # Errors
     /// [`Error`]
@@ -350,7 +357,8 @@ pub struct BatchItems<'c> {
 }
 
 impl BatchItems<'_> {
-    /// The next item; nothing at the end.
+    /// The next item; nothing at the end. Where its future is dropped, the next call gives what this one would have
+    /// given.
     ///
     /// # Errors
     /// [`Error`]
@@ -370,7 +378,8 @@ pub struct History<'c> {
 }
 
 impl History<'_> {
-    /// The next entry; nothing at the end.
+    /// The next entry; nothing at the end. Where its future is dropped, the next call gives what this one would have
+    /// given.
     ///
     /// # Errors
     /// [`Error`]

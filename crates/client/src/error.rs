@@ -38,7 +38,7 @@ pub enum Error {
         waited: Duration,
         /// Submissions of this client that are known to be kept.
         kept: u64,
-        /// Submissions that were sent and may be kept or not.
+        /// Submissions that were sent and may be kept, in part or whole, or not: repeat them under their ids.
         unknown: u64,
         /// Whether the daemon ever welcomed this client.
         welcomed: bool,
@@ -46,8 +46,8 @@ pub enum Error {
         #[source]
         last: Option<Box<Self>>,
     },
-    /// The daemon does not take it, and a repeat would not change that. A submission that waited for the sink was
-    /// taken, where [`ErrorCode::is_end_of_batch`]: its batch ended otherwise.
+    /// The daemon does not take it, and a repeat would not change that, unless [`ErrorCode::is_retryable`]. A
+    /// submission that waited for the sink was taken, where [`ErrorCode::is_end_of_batch`]: its batch ended otherwise.
     #[error("{}{message}", refused_text(*.submission, *.code))]
     Refused {
         /// Why.
@@ -69,22 +69,32 @@ pub enum Error {
     /// An item that can never be sent.
     #[error(transparent)]
     Item(#[from] ItemError),
-    /// A submission longer than the daemon takes.
-    #[error("submission of {bytes} bytes and {items} items is longer than the daemon takes")]
+    /// A submission, or a batch to be created, longer than the daemon takes at once. Nothing was sent.
+    #[error(
+        "submission of {bytes} bytes and {items} items is longer than the {bytes_max} bytes and \
+         {items_max} items the daemon takes: cut it with Packer"
+    )]
     SubmissionTooLarge {
-        /// Length of its body.
+        /// Length of its body in bytes.
         bytes: u64,
         /// Items in it.
         items: u32,
+        /// Longest body that the daemon takes, in bytes.
+        bytes_max: u64,
+        /// Most items that it takes.
+        items_max: u64,
     },
-    /// The ticket's submission was given up when an earlier call failed.
-    #[error("submission was given up after an earlier error")]
+    /// The ticket's submission was given up when an earlier call failed, or its receipt was taken before.
+    #[error(
+        "submission was given up after an earlier error: send it again under its id (keep a clone of \
+         the submission)"
+    )]
     GivenUp,
     /// The system gave no random bytes for an id.
     #[error("no random bytes for a producer id")]
     Random(#[from] getrandom::Error),
     /// The connection broke before the answer to a request that is not repeated. Whether the batch was created is
-    /// not known.
+    /// not known: list the batches before another try, which may make a second one.
     #[error("connection lost before the answer: whether the batch was created is not known")]
     OutcomeUnknown,
     /// The runtime or the system failed the client.
@@ -100,6 +110,23 @@ impl Error {
         match self {
             Self::Connect { .. } | Self::Lost { .. } | Self::DeadlineExceeded { .. } => true,
             Self::Refused { code, .. } => code.is_retryable(),
+            _ => false,
+        }
+    }
+
+    /// Whether there may be a batch all the same, where it was a `create` that failed with this: its answer was lost,
+    /// or was not waited for any longer, or says that it is not known. Another call may make a second batch.
+    #[must_use]
+    pub fn may_have_created(&self) -> bool {
+        match self {
+            Self::OutcomeUnknown | Self::Lost { .. } | Self::Wait(_) => true,
+            // Who does not keep to the protocol may have done anything.
+            Self::Protocol(_) => true,
+            Self::DeadlineExceeded { welcomed, .. } => *welcomed,
+            // The refusal of a submission ends the wait for whatever was asked beside it.
+            Self::Refused {
+                code, submission, ..
+            } => *code == ErrorCode::Unknown || submission.is_some(),
             _ => false,
         }
     }
@@ -175,4 +202,75 @@ fn version_text(version: Option<u16>) -> String {
         || "another protocol version".to_owned(),
         |version| format!("protocol version {version}"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(code: ErrorCode, submission: Option<u64>) -> Error {
+        Error::Refused {
+            code,
+            message: String::new(),
+            submission,
+        }
+    }
+
+    fn overdue(unknown: u64, welcomed: bool) -> Error {
+        Error::DeadlineExceeded {
+            waited: Duration::from_secs(1),
+            kept: 3,
+            unknown,
+            welcomed,
+            last: None,
+        }
+    }
+
+    #[test]
+    fn messages_say_what_to_do_next() {
+        let too_large = Error::SubmissionTooLarge {
+            bytes: 301,
+            items: 2,
+            bytes_max: 300,
+            items_max: 5,
+        };
+        let item = ItemError::TooLarge {
+            bytes: 101,
+            max: 100,
+        };
+        let texts = [
+            too_large,
+            item.into(),
+            Error::GivenUp,
+            Error::OutcomeUnknown,
+            overdue(0, true),
+            overdue(2, true),
+        ]
+        .map(|error| error.to_string());
+        insta::assert_snapshot!(texts.join("\n"), @"
+        submission of 301 bytes and 2 items is longer than the 300 bytes and 5 items the daemon takes: cut it with Packer
+        item of 101 bytes is longer than the 100 allowed: split it, or raise limits.item_bytes_max of the daemon
+        submission was given up after an earlier error: send it again under its id (keep a clone of the submission)
+        connection lost before the answer: whether the batch was created is not known
+        no answer within 1s (submissions known to be kept: 3, unknown: 0)
+        no answer within 1s (submissions known to be kept: 3, unknown: 2)
+        ");
+    }
+
+    #[test]
+    fn a_create_that_failed_may_have_made_a_batch_unless_it_is_known_that_it_did_not() {
+        for (error, may_have) in [
+            (Error::OutcomeUnknown, true),
+            (overdue(0, true), true),
+            (overdue(0, false), false),
+            (refused(ErrorCode::Unknown, None), true),
+            (refused(ErrorCode::ItemTooLarge, Some(7)), true),
+            (refused(ErrorCode::NoSpace, None), false),
+            (refused(ErrorCode::Stopping, None), false),
+            (ProtocolError::WrongAnswer { request: 1 }.into(), true),
+            (Error::VersionMismatch { daemon: None }, false),
+        ] {
+            assert_eq!(error.may_have_created(), may_have, "{error:?}");
+        }
+    }
 }

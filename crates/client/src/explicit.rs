@@ -54,11 +54,6 @@ impl NewBatch {
 
     /// Checks that the daemon takes so much at once.
     pub(crate) fn check(&self, limits: &Limits) -> Result<(), Error> {
-        let most = PackLimits::of(limits);
-        let (bytes, items) = (self.body.len() as u64, self.items);
-        if bytes > most.bytes_max || u64::from(items) > most.items_max {
-            return Err(Error::SubmissionTooLarge { bytes, items });
-        }
-        Ok(())
+        PackLimits::of(limits).check(self.body.len() as u64, self.items)
     }
 }

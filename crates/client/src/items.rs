@@ -2,6 +2,8 @@
 
 use batchd_protocol::{Limits, MESSAGE_BYTES_MAX};
 
+use crate::error::Error;
+
 /// Most that the head of a body takes: a submission id and the number of items, in bytes.
 const BODY_HEAD_BYTES: u64 = 40;
 /// Most that an item takes besides its own bytes.
@@ -14,7 +16,10 @@ const ENVELOPE_BYTES: u64 = 512;
 #[non_exhaustive]
 pub enum ItemError {
     /// It is longer than the daemon takes.
-    #[error("item of {bytes} bytes is longer than the {max} allowed")]
+    #[error(
+        "item of {bytes} bytes is longer than the {max} allowed: split it, or raise \
+         limits.item_bytes_max of the daemon"
+    )]
     TooLarge {
         /// Its length, or as much of it as was looked at.
         bytes: u64,
@@ -107,6 +112,20 @@ impl PackLimits {
                 .item_bytes_max
                 .min(bytes_max.saturating_sub(BODY_HEAD_BYTES + ITEM_HEAD_BYTES)),
         }
+    }
+
+    /// Checks that a body of so many bytes and items is taken at once.
+    pub(crate) fn check(self, bytes: u64, items: u32) -> Result<(), Error> {
+        let (bytes_max, items_max) = (self.bytes_max, self.items_max);
+        if bytes > bytes_max || u64::from(items) > items_max {
+            return Err(Error::SubmissionTooLarge {
+                bytes,
+                items,
+                bytes_max,
+                items_max,
+            });
+        }
+        Ok(())
     }
 
     /// At most that much, so that submissions stay small. Items may be as long as before.
@@ -203,6 +222,26 @@ mod tests {
             })
         );
         assert_eq!(packer.take(), Some(ItemBuffer::from_iter([b"a"])));
+    }
+
+    #[test]
+    fn a_body_is_taken_up_to_the_limits() {
+        let limits = PackLimits::of(&LIMITS);
+        assert!(limits.check(300, 5).is_ok());
+        for (bytes, items) in [(301, 5), (300, 6)] {
+            let refused = limits.check(bytes, items);
+            assert!(
+                matches!(
+                    refused,
+                    Err(Error::SubmissionTooLarge {
+                        bytes_max: 300,
+                        items_max: 5,
+                        ..
+                    })
+                ),
+                "{refused:?}"
+            );
+        }
     }
 
     #[test]

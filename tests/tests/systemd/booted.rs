@@ -69,10 +69,7 @@ fn lay_out(root: &Path) {
         "etc/passwd",
         "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n",
     );
-    write(
-        "etc/group",
-        "root:x:0:\nnogroup:x:65534:\n",
-    );
+    write("etc/group", "root:x:0:\nnogroup:x:65534:\n");
     // The user of a service comes from systemd.
     write(
         "etc/nsswitch.conf",
@@ -83,7 +80,10 @@ fn lay_out(root: &Path) {
     write("etc/systemd/system/checks.service", CHECKS_SERVICE);
     write("checks.sh", CHECKS);
     write("let-others-submit.sh", commands("## Let others submit"));
-    write("deliver-elsewhere.sh", commands("## Deliver to other places"));
+    write(
+        "deliver-elsewhere.sh",
+        commands("## Deliver to other places"),
+    );
     write("start-again.sh", commands("After the last, put it right"));
     write_units(&root.join(units), &Path::new(PROGRAMS).join("batchd"));
 }

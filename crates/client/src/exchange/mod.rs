@@ -151,11 +151,7 @@ impl Exchange {
         now: Instant,
     ) -> Result<Ticket, Error> {
         if let Some(limits) = self.limits {
-            let most = PackLimits::of(&limits);
-            let (bytes, items) = (submission.body_bytes(), submission.items());
-            if bytes > most.bytes_max || u64::from(items) > most.items_max {
-                return Err(Error::SubmissionTooLarge { bytes, items });
-            }
+            PackLimits::of(&limits).check(submission.body_bytes(), submission.items())?;
         }
         let deadline = self.deadline_from(now, None);
         Ok(Ticket(self.window.admit(submission, deadline, tracked)))

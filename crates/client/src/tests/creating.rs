@@ -87,7 +87,7 @@ fn a_lost_connection_leaves_the_outcome_unknown_and_is_not_repeated() {
     check(scripts, |created| {
         let error = created.expect_err("no answer");
         assert!(matches!(error, Error::OutcomeUnknown), "{error:?}");
-        assert!(!error.is_retryable());
+        assert!(!error.is_retryable() && error.may_have_created());
     });
     // One for each client: a second would have been refused by a daemon that follows no more scripts.
     assert_eq!(connections.load(Ordering::SeqCst), 2);
@@ -134,8 +134,10 @@ fn a_refusal_is_told() {
         })]
     };
     check(scripts, |created| {
-        let code = match created {
-            Err(Error::Refused { code, .. }) => code,
+        let error = created.expect_err("refused");
+        assert!(!error.may_have_created());
+        let code = match error {
+            Error::Refused { code, .. } => code,
             other => panic!("{other:?}"),
         };
         assert_eq!(code, ErrorCode::NoSpace);
