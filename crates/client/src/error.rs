@@ -16,7 +16,8 @@ use crate::items::ItemError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No connection, and none can be expected. Nothing was sent.
+    /// No connection, and none can be expected. Nothing was sent, except over a connection that was lost before: that is
+    /// counted in [`Totals::unknown`](crate::Totals::unknown).
     #[error("cannot connect to {}", path.display())]
     Connect {
         /// The socket.

@@ -129,6 +129,16 @@ fn a_listing_whose_future_was_dropped_goes_on_where_it_was() {
     daemon.finish();
 }
 
+#[test]
+fn the_futures_may_go_from_thread_to_thread() {
+    fn check_send(_: impl Send) {}
+    let mut client = asynchronous::Client::new(Place::new().options()).expect("a client");
+    check_send(client.status());
+    check_send(client.list(None).next());
+    check_send(client.items(info(1).id).next());
+    check_send(client.history(&crate::HistoryQuery::default()).next());
+}
+
 fn cursor() -> ListCursor {
     ListCursor {
         queue: queue("q"),
