@@ -220,7 +220,7 @@ mod tests {
         76 use the batchctl that came with the daemon
         protocol violated by the daemon: welcome where none belongs, or none where it belongs
         76 is /s batchd's socket? something else may listen there
-        submission was given up after an earlier error
+        submission was given up after an earlier error: send it again under its id (keep a clone of the submission)
         75 -
         ");
     }
