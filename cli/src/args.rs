@@ -10,7 +10,7 @@ use crate::split::Mode;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-   0  success (also where nobody reads standard output any more)
+   0  success, also where nobody reads standard output any more
    1  a batch has expired, was set aside or was dropped, or a flush that waited did not deliver all
    2  damage was found: what can be read was read
   64  the command line is wrong
@@ -22,7 +22,7 @@ Exit codes:
   75  not now, or not known: try again; a daemon has the spool
   76  the daemon does not speak this protocol
   77  not permitted
-  78  the queue has no sink, or the spool is of a newer program
+  78  the queue has no sink to wait for, or the spool is of a newer program
 
 Example:
   echo hello | batchctl submit --queue logs";
@@ -138,4 +138,28 @@ fn duration(text: &str) -> Result<Duration, String> {
 pub(crate) fn time(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|_| "not a time: numbers with units, as in 500ms, 30s or 1h 30min".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exit_codes_are_those_of_the_readme() {
+        let readme = include_str!("../../README.md");
+        let (_, section) = readme.split_once("\n## Exit codes\n").expect("a section");
+        let (section, _) = section.split_once("\n## ").expect("an end");
+        let rows = section.lines().filter_map(|line| {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let [_, code, _, batchctl, _] = cells.as_slice() else {
+                return None;
+            };
+            Some((code.parse::<u8>().ok()?, *batchctl))
+        });
+        let help = EXIT_CODES.lines().filter_map(|line| {
+            let (code, text) = line.trim_start().split_once("  ")?;
+            Some((code.parse::<u8>().ok()?, text))
+        });
+        assert_eq!(rows.collect::<Vec<_>>(), help.collect::<Vec<_>>());
+    }
 }
