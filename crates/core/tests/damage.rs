@@ -438,6 +438,30 @@ fn a_damaged_ledger() {
 }
 
 #[test]
+fn a_ledger_that_names_runs_backwards() {
+    let mut world = World::started(small());
+    let script = "submit a 4 20; lead; keep; submit a 4 20; lead; keep; deliver all";
+    world.run(script).unwrap();
+    let mut text = String::new();
+    for (mut line, run) in world.ledger().into_iter().zip([[1, 2], [9, 3]]) {
+        line["producers"][0]["whole"] = serde_json::json!([run]);
+        text.push_str(&format!("{line}\n"));
+    }
+    assert_eq!(text.matches("\"whole\":[[").count(), 2, "{text}");
+    let mut image = world.disk.live_image();
+    image.write(format!("{QUEUE}/ledger"), text).unwrap();
+    world.disk = image.to_disk();
+    world.start().unwrap();
+    // The run that is one counts.
+    world.out.clear();
+    world.run("repeat 0; repeat 1; lead").unwrap();
+    insta::assert_snapshot!(world.out, @r"
+    1 known
+    0 Kept(Synced)
+    ");
+}
+
+#[test]
 fn foreign_files_and_directories_out_of_place() {
     let spool = Spool::new(false);
     let names = [

@@ -258,8 +258,11 @@ impl Sequences {
         }
     }
 
-    fn add_whole(&mut self, start: u64, end: u64) {
-        let (mut start, mut end) = (start, end);
+    fn add_whole(&mut self, mut start: u64, mut end: u64) {
+        // Ledgers may hold anything, and such a run holds nothing.
+        if start > end {
+            return;
+        }
         if let Some((&before, &before_end)) = self.whole.range(..=start).next_back()
             && before_end >= start.saturating_sub(1)
         {
