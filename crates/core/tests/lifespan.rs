@@ -452,6 +452,35 @@ fn a_file_that_is_gone_does_not_hold_up_the_cleaner() {
 }
 
 #[test]
+fn an_expiring_batch_that_is_damaged_keeps_every_byte() {
+    let world = started(mortal(OnExpire::Dead));
+    let empty = world.disk.live_image();
+    let (name, good) = sealed_batch(1, OnExpire::Dead, world.clock.wall_micros());
+    // A frame of items, and the seal: any byte of either is bad, or one of each.
+    for at in (512..good.len()).step_by(3) {
+        for seal_is_bad in [false, true] {
+            let mut bytes = good.clone();
+            bytes[at] ^= 1;
+            let last = bytes.len() - 9;
+            bytes[last] ^= u8::from(seal_is_bad);
+            let mut image = empty.clone();
+            image
+                .write(format!("{QUEUE}/ready/{name}"), bytes.clone())
+                .unwrap();
+            let mut world = World::after(&image, mortal(OnExpire::Dead), Book::default(), 7);
+            world.start().unwrap();
+            world.run("wait 2000; clean").unwrap();
+            let image = world.disk.live_image();
+            let dead = image.read(format!("{QUEUE}/dead/{name}")).unwrap();
+            assert!(dead.starts_with(&bytes), "{at}, {seal_is_bad}");
+            let batch = *world.commit().lock().dead().next().unwrap();
+            let (inspection, _) = world.read(&batch).unwrap();
+            assert!(inspection.verdict.is_some(), "{at}, {seal_is_bad}");
+        }
+    }
+}
+
+#[test]
 fn a_batch_that_cannot_be_ended_now_does_not_hold_up_the_others() {
     let mut world = started(mortal(OnExpire::Dead));
     world

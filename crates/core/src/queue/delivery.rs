@@ -189,8 +189,8 @@ impl<T: Clone> Commit<T> {
         }
     }
 
-    /// Appends a verdict behind the last good frame: that one's end, and the checksum of its header. Durable on
-    /// return. Where there is no room for it, it is made at the expense of the ballast.
+    /// Appends a verdict at an offset, with the checksum of the last good frame's header. Durable on return. Where
+    /// there is no room for it, it is made at the expense of the ballast.
     pub(super) fn append_verdict(
         &self,
         batch: &ReadyBatch,

@@ -45,9 +45,9 @@ pub struct Inspection {
     pub damage: Option<String>,
     /// A frame or header of a newer program was met: not damaged, but not for this program.
     pub newer: bool,
-    /// End of the last good frame: where a verdict goes.
+    /// End of the last good frame.
     pub end: u64,
-    /// Checksum of the last good frame's header, which a verdict repeats.
+    /// Checksum of its header.
     pub last_crc: u32,
     /// First bad byte behind the file header, also one behind the seal, which takes nothing from the batch.
     pub first_bad: Option<u64>,
@@ -62,7 +62,7 @@ pub struct Ends {
     pub header: Option<FileHeader>,
     /// The submissions it holds.
     pub producers: Vec<ProducerRecord>,
-    /// End of the last good frame: where a verdict goes.
+    /// Where a verdict goes: behind the last good frame or, where there is no seal, behind all there is.
     pub end: u64,
     /// Checksum of the last good frame's header, which a verdict repeats.
     pub last_crc: u32,
@@ -180,10 +180,16 @@ impl SealedFile {
     pub fn ends(&self) -> Ends {
         let Some((offset, seal)) = self.find_seal() else {
             let found = self.inspect();
+            // Without its seal nobody knows how far a batch goes: what looks bad may be items that can be read one
+            // day, and a person is to find them.
+            let end = match &found.seal {
+                Some(_) => found.end,
+                None => self.len.next_multiple_of(FRAME_ALIGN),
+            };
             return Ends {
                 header: found.header,
                 producers: found.seal.map(|seal| seal.producers).unwrap_or_default(),
-                end: found.end,
+                end,
                 last_crc: found.last_crc,
                 newer: found.newer,
             };
