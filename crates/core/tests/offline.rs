@@ -6,6 +6,7 @@
 mod support;
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use batchd_core::env::sim::{Image, Limits, SimClock, SimDisk};
 use batchd_core::env::{Env, Fs};
@@ -628,4 +629,31 @@ fn what_a_crash_leaves_of_weaker_acknowledgements_is_no_damage() {
         "submit a 1 600 written; lead; submit a 2 200 none; lead; wait 500; submit a 3 200 written; lead; keep; \
          wait 500; lead; deliver; submit a 1 700 written; lead; stop; reopen; submit a 1 20; lead",
     );
+}
+
+#[test]
+fn what_a_crash_left_of_a_verdict_is_no_damage_once_there_is_another() {
+    let mut policy = small();
+    policy.lifespan = Some(Duration::from_secs(10));
+    let mut world = World::started(policy.clone());
+    world.run("wait 60000; create a 1 20").unwrap();
+    let batch = world.commit().next_ready().unwrap();
+    // Long enough for several sectors.
+    world.commit().note_failure(&batch, 1, &"no ".repeat(700));
+    world.disk.sync_all();
+    world.disk.power_cut_after(1);
+    world.run("wait 10001").unwrap();
+    world.commit().clean().unwrap_err();
+    world.commit = None;
+    let mut torn = 0;
+    for left in world.disk.crash_states(&Limits::default()) {
+        torn += usize::from(report(&left).contains("a verdict that was not finished"));
+        let mut world = World::after(&left, policy.clone(), world.book.clone(), 7);
+        world.start().unwrap();
+        world.run("wait 200000; clean; wait 60000; clean").unwrap();
+        assert_eq!(world.commit().lock().dead().count(), 1);
+        world.commit = None;
+        assert_eq!(report(&world.disk.live_image()), "", "{left:?}");
+    }
+    assert!(torn > 3);
 }

@@ -213,20 +213,23 @@ impl<T: Clone> Commit<T> {
     fn write_verdict(
         &self,
         batch: &ReadyBatch,
-        (end, last_crc): (u64, u32),
+        (offset, last_crc): (u64, u32),
         verdict: &Verdict,
     ) -> Result<(), FinishError> {
         let retry = FinishError::Retry;
         let (env, path) = (self.env(), &self.layout().sealed(batch));
         let file = env.fs.open(path).at("open", path).map_err(retry)?;
+        // What a crash left of a longer one would stick out behind it.
+        if file.len().at("measure", path).map_err(retry)? > offset {
+            file.set_len(offset).at("cut", path).map_err(retry)?;
+        }
         let mut tail = Tail {
-            offset: end,
+            offset,
             prev_crc: last_crc,
             items: 0,
             bytes: 0,
             digester: batchd_frame::Digester::new(),
         };
-        let offset = tail.offset;
         let id = batch.name.id;
         let body = codec::encode(verdict);
         let header = control_header(FrameKind::Verdict, &body, verdict.at);
