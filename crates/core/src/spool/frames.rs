@@ -39,8 +39,6 @@ pub struct FoundFrame<'a> {
 /// What was found between the file header and the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Walked {
-    /// Good frames.
-    pub frames: u64,
     /// First byte that belongs to no good frame, where what follows is not only zeros.
     pub first_bad: Option<u64>,
     /// End of the last good frame.
@@ -61,20 +59,12 @@ pub(crate) enum NotAFrame {
 }
 
 /// Reads frames of one batch from a file, with a buffer that is kept.
-#[derive(Debug)]
 pub struct FrameReader<'a> {
-    file: FileRef<'a>,
+    file: &'a dyn File,
     batch: BatchId,
     len: u64,
     body: Vec<u8>,
     read_failed: Cell<bool>,
-}
-
-struct FileRef<'a>(&'a dyn File);
-impl std::fmt::Debug for FileRef<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("File")
-    }
 }
 
 impl<'a> FrameReader<'a> {
@@ -82,7 +72,7 @@ impl<'a> FrameReader<'a> {
     #[must_use]
     pub fn new(file: &'a dyn File, batch: BatchId, len: u64) -> Self {
         Self {
-            file: FileRef(file),
+            file,
             batch,
             len,
             body: Vec::new(),
@@ -134,7 +124,7 @@ impl<'a> FrameReader<'a> {
     }
 
     fn read_exact(&self, buf: &mut [u8], offset: u64) -> bool {
-        let read = self.file.0.read_at(buf, offset);
+        let read = self.file.read_at(buf, offset);
         if read.is_err() {
             self.read_failed.set(true);
         }
@@ -171,7 +161,6 @@ impl<'a> FrameReader<'a> {
                     });
                     expected_prev = Some(crc);
                     offset += header.frame_bytes();
-                    walked.frames += 1;
                     walked.end = offset;
                     walked.synced_to = walked.synced_to.max(header.synced_to.into());
                 }
@@ -202,7 +191,7 @@ impl<'a> FrameReader<'a> {
         let mut at = from.next_multiple_of(FRAME_ALIGN);
         while at < self.len {
             // What cannot be read is passed over, a piece at a time.
-            let read = self.file.0.read_at(&mut window, at).unwrap_or(0);
+            let read = self.file.read_at(&mut window, at).unwrap_or(0);
             for (i, piece) in window
                 .get(..read)
                 .unwrap_or_default()
@@ -224,7 +213,7 @@ impl<'a> FrameReader<'a> {
 
     fn zeros_at(&self, offset: u64) -> bool {
         let mut bytes = [0; STEP];
-        self.file.0.read_at(&mut bytes, offset).is_ok() && bytes == [0; STEP]
+        self.file.read_at(&mut bytes, offset).is_ok() && bytes == [0; STEP]
     }
 
     /// First byte at or after `from` that is not zero, or cannot be read.
@@ -233,7 +222,7 @@ impl<'a> FrameReader<'a> {
         let mut window = vec![0; WINDOW_BYTES];
         let mut at = from;
         while at < self.len {
-            match self.file.0.read_at(&mut window, at) {
+            match self.file.read_at(&mut window, at) {
                 Ok(0) => return None,
                 Ok(n) => {
                     let read = window.get(..n).unwrap_or_default();
