@@ -17,6 +17,8 @@ use std::cell::Cell;
 pub const BODY_BYTES_MAX: u64 = (16 << 20) + (64 << 10);
 /// How much is searched at a time.
 const WINDOW_BYTES: usize = 64 << 10;
+/// How much is searched at a time around what cannot be read: what a medium loses, it loses by the sector.
+const SECTOR_BYTES: u64 = 512;
 /// The distance of places where a frame may start.
 const STEP: usize = 8;
 const _: () = assert!(STEP as u64 == FRAME_ALIGN);
@@ -185,28 +187,43 @@ impl<'a> FrameReader<'a> {
         }
     }
 
-    /// First place at or after `from` where a good frame, or a newer one, starts.
+    /// First place at or after `from` where a good frame, or a newer one, starts. Sectors that cannot be read are
+    /// passed over, and nothing around them.
     pub(crate) fn search(&mut self, from: u64) -> Option<u64> {
         let mut window = vec![0; WINDOW_BYTES];
         let mut at = from.next_multiple_of(FRAME_ALIGN);
+        // Up to here it is searched a sector at a time.
+        let mut careful_to = at;
         while at < self.len {
-            // What cannot be read is passed over, a piece at a time.
-            let read = self.file.read_at(&mut window, at).unwrap_or(0);
-            for (i, piece) in window
-                .get(..read)
-                .unwrap_or_default()
-                .chunks(STEP)
-                .enumerate()
-            {
+            let is_careful = at < careful_to;
+            let end = if is_careful {
+                (at + 1).next_multiple_of(SECTOR_BYTES)
+            } else {
+                at + WINDOW_BYTES as u64
+            };
+            let size = usize::try_from(end - at).unwrap_or(WINDOW_BYTES);
+            let piece = window.get_mut(..size).unwrap_or_default();
+            let read = match self.file.read_at(piece, at) {
+                Ok(0) => return None,
+                Ok(read) => read,
+                Err(_) if is_careful => {
+                    self.read_failed.set(true);
+                    at = end;
+                    continue;
+                }
+                Err(_) => {
+                    careful_to = end;
+                    continue;
+                }
+            };
+            let pieces = window.get(..read).unwrap_or_default().chunks(STEP);
+            for (i, piece) in pieces.enumerate() {
                 let offset = at + (i * STEP) as u64;
                 if piece.starts_with(&FRAME_MAGIC) && self.load(offset) != Err(NotAFrame::Bad) {
                     return Some(offset);
                 }
             }
-            at += match read {
-                0 => 512,
-                n => n.next_multiple_of(STEP) as u64,
-            };
+            at += read.next_multiple_of(STEP) as u64;
         }
         None
     }
@@ -238,5 +255,132 @@ impl<'a> FrameReader<'a> {
             }
         }
         None
+    }
+}
+
+#[cfg(test)]
+pub(in crate::spool) mod tests {
+    use super::*;
+    use crate::spool::writer::{Tail, items_header, put_frame};
+    use batchd_frame::{FileHeader, Key, OnExpire, QueueName};
+    use std::io;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// A file that is only read: what is in it, which sectors cannot be read, and how often it was.
+    #[derive(Default)]
+    pub(in crate::spool) struct Medium {
+        pub(in crate::spool) bytes: Vec<u8>,
+        pub(in crate::spool) bad_sectors: Vec<u64>,
+        pub(in crate::spool) reads: AtomicU64,
+    }
+
+    impl File for Medium {
+        fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+            self.reads.fetch_add(1, Ordering::Relaxed);
+            let start = usize::try_from(offset).unwrap().min(self.bytes.len());
+            let read = buf.len().min(self.bytes.len() - start);
+            let is_hit = |sector: &u64| {
+                (offset / SECTOR_BYTES..(offset + read as u64).div_ceil(SECTOR_BYTES))
+                    .contains(sector)
+            };
+            if self.bad_sectors.iter().any(is_hit) {
+                return Err(io::Error::from_raw_os_error(crate::env::sim::EIO));
+            }
+            buf[..read].copy_from_slice(&self.bytes[start..start + read]);
+            Ok(read)
+        }
+
+        fn len(&self) -> io::Result<u64> {
+            Ok(self.bytes.len() as u64)
+        }
+
+        fn write_all_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+            unreachable!("it is only read")
+        }
+
+        fn set_len(&self, _: u64) -> io::Result<()> {
+            unreachable!("it is only read")
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            unreachable!("it is only read")
+        }
+    }
+
+    /// A batch of frames of that many bytes, their headers included, up to a length of at least so much.
+    pub(in crate::spool) fn batch(frame_bytes: usize, len: usize) -> (FileHeader, Tail, Vec<u8>) {
+        let header = FileHeader {
+            id: BatchId::new(1, [7; 10]),
+            seq: 1,
+            created_at: 1,
+            lifespan: None,
+            on_expire: OnExpire::Dead,
+            queue: QueueName::new("q").unwrap(),
+            key: Key::default(),
+        };
+        let mut bytes = header.encode().to_vec();
+        let mut tail = Tail::after_header(&header.encode());
+        let item = vec![b'x'; frame_bytes - FRAME_HEADER_BYTES - 3];
+        let mut body = Vec::new();
+        batchd_frame::encode_body(None, std::iter::once(&item[..]), &mut body);
+        while bytes.len() < len {
+            let frame = FrameHeader {
+                body_bytes: u32::try_from(body.len()).unwrap(),
+                body_crc: crc32c(&body),
+                ..items_header(1)
+            };
+            let frame = tail.push(header.id, frame, &body, item.len() as u64, 0);
+            put_frame(&mut bytes, &frame, &body);
+        }
+        (header, tail, bytes)
+    }
+
+    #[test]
+    fn nothing_is_passed_over_but_what_cannot_be_read() {
+        let (header, _, bytes) = batch(200, 200_000);
+        let frames = (bytes.len() - 512) / 200;
+        // Some 50 KB apart, within one window and across two; side by side; the first and the last.
+        let last = bytes.len() as u64 / SECTOR_BYTES;
+        for bad_sectors in [
+            vec![20, 120],
+            vec![100, 200],
+            vec![100, 101, 110],
+            vec![1],
+            vec![last],
+        ] {
+            let is_hit = |n: &usize| {
+                let (start, end) = (512 + n * 200, 512 + (n + 1) * 200);
+                let is_in = |sector: &u64| {
+                    let bad = usize::try_from(sector * SECTOR_BYTES).unwrap();
+                    start < bad + 512 && bad < end
+                };
+                bad_sectors.iter().any(is_in)
+            };
+            let good: Vec<_> = (0..frames).filter(|n| !is_hit(n)).collect();
+            let medium = Medium {
+                bytes: bytes.clone(),
+                bad_sectors: bad_sectors.clone(),
+                ..Medium::default()
+            };
+            let mut reader = FrameReader::new(&medium, header.id, bytes.len() as u64);
+            let mut found = Vec::new();
+            reader.walk(None, |frame| found.push(frame.header.items_before as usize));
+            let (count, all) = (found.len(), good.len());
+            assert!(found == good, "{bad_sectors:?}: {count} of {all}");
+            assert!(reader.read_failed());
+        }
+    }
+
+    #[test]
+    fn a_search_tells_that_it_passed_something_over() {
+        let (header, _, bytes) = batch(200, 100_000);
+        let medium = Medium {
+            bad_sectors: vec![1],
+            bytes,
+            ..Medium::default()
+        };
+        let mut reader = FrameReader::new(&medium, header.id, medium.bytes.len() as u64);
+        assert_eq!(reader.search(FRAMES_START), Some(512 + 3 * 200));
+        assert!(reader.read_failed());
     }
 }
