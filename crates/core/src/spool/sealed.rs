@@ -121,12 +121,6 @@ impl SealedFile {
         self
     }
 
-    /// Its path.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Reads all of it and says what is there. Memory is that of one frame and of the list of ranges.
     #[must_use]
     pub fn inspect(&self) -> Inspection {
@@ -135,32 +129,28 @@ impl SealedFile {
 
     /// As [`inspect`](Self::inspect), and shows every good frame to `visit` as it comes by.
     pub(crate) fn inspect_with(&self, mut visit: impl FnMut(&FoundFrame<'_>)) -> Inspection {
-        let mut head = [0; FILE_HEADER_BYTES];
-        let read = self.file.read_at(&mut head, 0).unwrap_or(0);
-        let decoded = FileHeader::decode(head.get(..read).unwrap_or_default());
-        let newer_header = is_newer(&decoded);
-        let header = decoded.ok().filter(|h| h.id == self.id);
-        let first_prev = header.as_ref().map(|_| FileHeader::crc_of(&head));
+        let head = self.head();
         let mut found = Found::default();
-        let walked = FrameReader::new(&*self.file, self.id, self.len).walk(first_prev, |frame| {
+        let walked = FrameReader::new(&*self.file, self.id, self.len).walk(head.crc, |frame| {
             found.take(&frame);
             visit(&frame);
         });
-        let damage = if header.is_none() {
-            Some("file header is damaged".to_owned())
-        } else {
+        let head_is_good = head.header.is_some();
+        let damage = if head_is_good {
             found.damage(walked.first_bad)
+        } else {
+            Some("file header is damaged".to_owned())
         };
-        let from_seal = || FileHeader::decode(&found.seal.as_ref()?.header).ok();
+        let from_seal = || self.header_in(found.seal.as_ref()?);
         Inspection {
-            head_is_good: header.is_some(),
+            head_is_good,
             first_bad: walked.first_bad,
-            header: header.or_else(from_seal).filter(|h| h.id == self.id),
-            seal: found.seal.clone(),
+            header: head.header.or_else(from_seal),
+            seal: found.seal,
             verdict: found.verdict,
             ranges: found.ranges,
             damage,
-            newer: walked.newer || newer_header,
+            newer: walked.newer || head.newer,
             end: walked.end,
             last_crc: found.last_crc,
         }
@@ -194,19 +184,14 @@ impl SealedFile {
                 newer: found.newer,
             };
         };
-        let mut head = [0; FILE_HEADER_BYTES];
-        let read = self.file.read_at(&mut head, 0).unwrap_or(0);
-        let decoded = FileHeader::decode(head.get(..read).unwrap_or_default());
+        let head = self.head();
         let mut ends = Ends {
-            newer: is_newer(&decoded),
-            header: decoded.ok().filter(|header| header.id == self.id),
+            newer: head.newer,
+            header: head.header.or_else(|| self.header_in(&seal)),
             producers: seal.producers,
             end: offset,
             last_crc: 0,
         };
-        if ends.header.is_none() {
-            ends.header = FileHeader::decode(&seal.header).ok();
-        }
         let mut reader = FrameReader::new(&*self.file, self.id, self.len);
         loop {
             match reader.frame_at(ends.end) {
@@ -220,6 +205,25 @@ impl SealedFile {
                 }
             }
         }
+    }
+
+    fn head(&self) -> Head {
+        let mut bytes = [0; FILE_HEADER_BYTES];
+        let read = self.file.read_at(&mut bytes, 0).unwrap_or(0);
+        let decoded = FileHeader::decode(bytes.get(..read).unwrap_or_default());
+        let newer = matches!(decoded, Err(FileHeaderError::Newer(_)));
+        let header = decoded.ok().filter(|header| header.id == self.id);
+        Head {
+            crc: header.as_ref().map(|_| FileHeader::crc_of(&bytes)),
+            header,
+            newer,
+        }
+    }
+
+    /// The header that a seal repeats.
+    fn header_in(&self, seal: &Seal) -> Option<FileHeader> {
+        let header = FileHeader::decode(&seal.header).ok();
+        header.filter(|header| header.id == self.id)
     }
 
     /// The seal and where it is, if it is near the end of the file.
@@ -297,8 +301,14 @@ impl SealedFile {
     }
 }
 
-fn is_newer(decoded: &Result<FileHeader, FileHeaderError>) -> bool {
-    matches!(decoded, Err(FileHeaderError::Newer(_)))
+/// What stands at the head of a batch file.
+struct Head {
+    /// The header, where it is good and of this batch.
+    header: Option<FileHeader>,
+    /// Its checksum, which the first frame repeats.
+    crc: Option<u32>,
+    /// It is that of a newer program.
+    newer: bool,
 }
 
 /// What a walk over a sealed file comes by.
