@@ -20,7 +20,7 @@ const WINDOW_BYTES: usize = 64 << 10;
 /// How much is searched at a time around what cannot be read: what a medium loses, it loses by the sector.
 const SECTOR_BYTES: u64 = 512;
 /// The distance of places where a frame may start.
-const STEP: usize = 8;
+pub(crate) const STEP: usize = 8;
 const _: () = assert!(STEP as u64 == FRAME_ALIGN);
 /// Where frames begin.
 pub const FRAMES_START: u64 = FILE_HEADER_BYTES as u64;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use batchd_frame::frame_header::FRAME_MAGIC;
 use batchd_frame::{
     BatchId, BodyLimits, BodyView, Digester, FILE_HEADER_BYTES, FRAME_ALIGN, FileHeader, FrameKind,
     ProducerRecord, Seal, Verdict, codec, file_header::FileHeaderError,
@@ -10,10 +11,10 @@ use batchd_frame::{
 
 use crate::env::{Env, File};
 use crate::error::{At, FsError};
-use crate::spool::frames::{FRAMES_START, FoundFrame, FrameReader, NotAFrame};
+use crate::spool::frames::{FRAMES_START, FoundFrame, FrameReader, NotAFrame, STEP};
 
 /// How far from the end of its file a seal is looked for.
-const SEAL_SEARCH_BYTES: u64 = 64 << 10;
+const SEAL_SEARCH_BYTES: usize = 64 << 10;
 
 /// A run of items that can be read, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -228,13 +229,16 @@ impl SealedFile {
 
     /// The seal and where it is, if it is near the end of the file.
     fn find_seal(&self) -> Option<(u64, Seal)> {
-        let mut reader = FrameReader::new(&*self.file, self.id, self.len);
         let end = self.data_end().next_multiple_of(FRAME_ALIGN);
-        let lowest = end.saturating_sub(SEAL_SEARCH_BYTES);
-        let mut at = end;
-        while at > lowest {
-            at -= FRAME_ALIGN;
-            if let Ok(frame) = reader.frame_at(at)
+        let start = end.saturating_sub(SEAL_SEARCH_BYTES as u64);
+        let mut window = vec![0; SEAL_SEARCH_BYTES];
+        let read = self.file.read_at(&mut window, start).unwrap_or(0);
+        let mut reader = FrameReader::new(&*self.file, self.id, self.len);
+        let pieces = window.get(..read).unwrap_or_default().chunks(STEP);
+        for (i, piece) in pieces.enumerate().rev() {
+            let at = start + (i * STEP) as u64;
+            if piece.starts_with(&FRAME_MAGIC)
+                && let Ok(frame) = reader.frame_at(at)
                 && frame.header.kind == FrameKind::Seal
             {
                 return codec::decode(frame.body).ok().map(|seal| (at, seal));
@@ -468,5 +472,55 @@ impl ItemReader {
         }
         self.offset += frame.header.frame_bytes();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spool::frames::tests::{Medium, batch};
+    use crate::spool::writer::{control_header, put_frame, seal_of};
+    use batchd_frame::SealReason;
+    use std::sync::atomic::Ordering;
+
+    /// A batch of a MiB, with a seal or without, followed by zeros.
+    fn medium(is_sealed: bool, zeros: usize) -> (BatchId, Arc<Medium>) {
+        let (header, mut tail, mut bytes) = batch(200, 1 << 20);
+        let seal = seal_of(&header, &tail, SealReason::MaxBytes, 1, Vec::new());
+        let body = codec::encode(&seal);
+        let control = control_header(FrameKind::Seal, &body, 1);
+        let frame = tail.push(header.id, control, &body, 0, 0);
+        if is_sealed {
+            put_frame(&mut bytes, &frame, &body);
+        }
+        bytes.resize(bytes.len() + zeros, 0);
+        let medium = Medium {
+            bytes,
+            ..Medium::default()
+        };
+        (header.id, Arc::new(medium))
+    }
+
+    fn sealed(id: BatchId, medium: &Arc<Medium>) -> SealedFile {
+        SealedFile {
+            file: medium.clone(),
+            path: PathBuf::from("x"),
+            len: medium.bytes.len() as u64,
+            id,
+        }
+    }
+
+    #[test]
+    fn a_seal_is_found_with_few_reads() {
+        // The end of what is not zero, what is before it, and header and body of the frame.
+        for (zeros, reads) in [(0, 4), (65_500, 4), (1 << 20, 20)] {
+            let (id, medium) = medium(true, zeros);
+            assert!(sealed(id, &medium).find_seal().is_some());
+            assert_eq!(medium.reads.load(Ordering::Relaxed), reads, "{zeros}");
+        }
+        // Where there is none, each frame may be it.
+        let (id, medium) = medium(false, 0);
+        assert!(sealed(id, &medium).find_seal().is_none());
+        assert!(medium.reads.load(Ordering::Relaxed) < 700);
     }
 }
