@@ -4,6 +4,7 @@
 
 mod support;
 
+use batchd_core::env::sim::{EIO, Fault, OpKind};
 use insta::assert_snapshot;
 use support::world::{World, run, small};
 
@@ -190,6 +191,45 @@ fn repeats_wait_until_it_is_read_what_sealed_batches_hold() {
     3 known
     4 known
     ");
+}
+
+/// Three batches of one submission each, and a fault in what reads them behind the start.
+fn recall_with(kind: OpKind, nth: u64, fault: Fault) -> String {
+    let mut world = World::started(small());
+    world
+        .run("submit a 4 10; lead; submit a 4 10; lead; submit a 4 10; lead; keep; stop")
+        .unwrap();
+    world.recalls = false;
+    world.start().unwrap();
+    world.disk.fail_nth(kind, nth, fault.only_in("/ready/"));
+    while world.commit().recall(2) {}
+    world.out.clear();
+    world
+        .run("heal; repeat 0; repeat 1; repeat 2; lead")
+        .unwrap();
+    world.out
+}
+
+#[test]
+fn a_seal_that_cannot_be_read_is_tried_once_more() {
+    const EMFILE: i32 = 24;
+    for (kind, fault) in [
+        (OpKind::Open, Fault::once(EMFILE)),
+        (OpKind::Len, Fault::once(EIO)),
+    ] {
+        assert_eq!(recall_with(kind, 2, fault), "0 known\n1 known\n2 known\n");
+    }
+}
+
+#[test]
+fn a_seal_that_can_never_be_read_does_not_hold_up_the_recall() {
+    let lasting = Fault::from_then_on(EIO);
+    for kind in [OpKind::Open, OpKind::Read] {
+        assert_eq!(
+            recall_with(kind, 1, lasting.clone()),
+            "0 Kept(Synced)\n1 Kept(Synced)\n2 Kept(Synced)\n"
+        );
+    }
 }
 
 #[test]

@@ -295,8 +295,9 @@ impl<T: Clone> Commit<T> {
         // A repeat of what was dropped is still a repeat. Where the file cannot be read, it is taken for new.
         let seal = self
             .open_sealed(batch)
+            .and_then(|file| file.read_seal())
             .ok()
-            .and_then(|file| file.read_seal());
+            .flatten();
         let producers = seal.map(|seal| seal.producers).unwrap_or_default();
         self.ledger_line(batch, Outcome::Dropped, "overflow", producers)
     }

@@ -10,7 +10,6 @@ use super::state::Queue;
 use crate::spool::kept::{FoundPart, KeptSubmissions};
 use crate::spool::layout::ReadyBatch;
 use crate::spool::recovery::{Recollection, created_micros};
-use crate::spool::sealed::SealedFile;
 
 /// After so many seals that are too old, none before them is read: a file may have been made long before its batch
 /// was sealed, so that seqs tell the order only roughly.
@@ -25,6 +24,10 @@ pub(super) struct Recall {
     /// Batches from this one on are read: newest first.
     read_from: Option<(u64, BatchId)>,
     too_old: usize,
+    /// Batches whose seals could not be read. They are tried once more when there are no others left.
+    unread: Vec<ReadyBatch>,
+    /// That has begun.
+    is_again: bool,
 }
 
 impl Recall {
@@ -34,11 +37,26 @@ impl Recall {
             oldest: known.oldest,
             read_from: None,
             too_old: 0,
+            unread: Vec::new(),
+            is_again: false,
         };
         for (seq, records) in &known.held {
             recall.keep_parts(*seq, records);
         }
         recall
+    }
+
+    /// Takes note of batches that were read, which were to be so many. Says whether they were the last.
+    fn advance(&mut self, batches: &[ReadyBatch], at_most: usize) -> bool {
+        if self.is_again {
+            return self.unread.is_empty();
+        }
+        self.read_from = batches
+            .last()
+            .map(|batch| batch.name.key())
+            .or(self.read_from);
+        self.is_again = batches.len() < at_most || self.too_old >= TOO_OLD_MAX;
+        self.is_again && self.unread.is_empty()
     }
 
     fn keep_parts(&mut self, seq: u64, records: &[ProducerRecord]) {
@@ -70,14 +88,13 @@ impl<T: Clone> Commit<T> {
     /// Reads up to `at_most` seals of batches that were there at the start, newest first. Returns whether there are
     /// more to read. Blocks in reading; call it again and again, off the path to any acknowledgement.
     pub fn recall(&self, at_most: usize) -> bool {
-        let Some(batches) = self.lock().to_recall(at_most) else {
+        let Some(batches) = self.lock().next_to_recall(at_most) else {
             return false;
         };
         let seals: Vec<_> = batches
             .iter()
             .map(|batch| {
-                let path = self.layout().sealed(batch);
-                let file = SealedFile::open(self.env(), &path, batch.name.id).ok();
+                let file = self.open_sealed(batch);
                 (batch, file.and_then(|file| file.read_seal()))
             })
             .collect();
@@ -87,10 +104,9 @@ impl<T: Clone> Commit<T> {
             return false;
         };
         for (batch, seal) in seals {
-            recall.read_from = Some(batch.name.key());
             match seal {
                 // Ids ascend also where the wall clock is set back, which the time of a seal does not.
-                Some(seal)
+                Ok(Some(seal))
                     if seal.sealed_at.max(created_micros(batch.name.id)) >= recall.oldest =>
                 {
                     if queue.dead.contains_key(&batch.name.key()) {
@@ -99,11 +115,19 @@ impl<T: Clone> Commit<T> {
                     recall.keep_parts(batch.name.seq, &seal.producers);
                     queue.kept.enter_older(&seal.producers);
                 }
-                Some(_) => recall.too_old += 1,
-                None => {}
+                Ok(Some(_)) => recall.too_old += 1,
+                // It is damaged, and says nothing more.
+                Ok(None) => {}
+                // It has ended since, and what it held was entered then; or it is gone.
+                Err(error) if error.is_no_file() => {}
+                Err(error) if recall.is_again => tracing::warn!(
+                    batch = %batch.name.id, items = batch.name.items, %error,
+                    "the seal of a batch cannot be read: a repeat of what it holds is taken for new"
+                ),
+                Err(_) => recall.unread.push(*batch),
             }
         }
-        if batches.len() < at_most || recall.too_old >= TOO_OLD_MAX {
+        if recall.advance(&batches, at_most) {
             queue.recalled();
         }
         queue.recall.is_some()
@@ -118,8 +142,12 @@ impl<T: Clone> Commit<T> {
 
 impl<T: Clone> Queue<T> {
     /// The next batches to read, newest first; nothing where all is read.
-    fn to_recall(&self, at_most: usize) -> Option<Vec<ReadyBatch>> {
-        let recall = self.recall.as_ref()?;
+    fn next_to_recall(&mut self, at_most: usize) -> Option<Vec<ReadyBatch>> {
+        let recall = self.recall.as_mut()?;
+        if recall.is_again {
+            let rest = recall.unread.len().saturating_sub(at_most);
+            return Some(recall.unread.split_off(rest));
+        }
         let below = recall
             .read_from
             .unwrap_or((u64::MAX, BatchId::from_bytes([0xff; 16])));

@@ -1,5 +1,6 @@
 //! Reads sealed batches, strictly: what is not exactly as the seal says is damage, and is named.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -54,6 +55,8 @@ pub struct Inspection {
     pub first_bad: Option<u64>,
     /// Whether the header stands at the head of the file, and is of this batch.
     pub head_is_good: bool,
+    /// Whether anything could not be read: what counts as bad may then be there all the same.
+    pub read_failed: bool,
 }
 
 /// What has to be known of a batch to end it undelivered.
@@ -132,7 +135,8 @@ impl SealedFile {
     pub(crate) fn inspect_with(&self, mut visit: impl FnMut(&FoundFrame<'_>)) -> Inspection {
         let head = self.head();
         let mut found = Found::default();
-        let walked = FrameReader::new(&*self.file, self.id, self.len).walk(head.crc, |frame| {
+        let mut reader = FrameReader::new(&*self.file, self.id, self.len);
+        let walked = reader.walk(head.crc, |frame| {
             found.take(&frame);
             visit(&frame);
         });
@@ -145,6 +149,7 @@ impl SealedFile {
         let from_seal = || self.header_in(found.seal.as_ref()?);
         Inspection {
             head_is_good,
+            read_failed: head.read_failed || reader.read_failed(),
             first_bad: walked.first_bad,
             header: head.header.or_else(from_seal),
             seal: found.seal,
@@ -157,12 +162,20 @@ impl SealedFile {
         }
     }
 
-    /// The seal alone, looked for from the end of the file.
-    #[must_use]
-    pub fn read_seal(&self) -> Option<Seal> {
+    /// The seal alone, looked for from the end of the file; nothing where there is none.
+    ///
+    /// # Errors
+    /// [`FsError`] where it may lie in what could not be read.
+    pub fn read_seal(&self) -> Result<Option<Seal>, FsError> {
+        if let Some((_, seal)) = self.find_seal() {
+            return Ok(Some(seal));
+        }
         // A seal that names very many producers is longer than the search.
-        let found = self.find_seal().map(|(_, seal)| seal);
-        found.or_else(|| self.inspect().seal)
+        let found = self.inspect();
+        if found.seal.is_none() && found.read_failed {
+            return Err(io::Error::other("a part of it cannot be read")).at("read", &self.path);
+        }
+        Ok(found.seal)
     }
 
     /// What has to be known of a batch to end it undelivered. Reads its header and what is behind its items; all
@@ -210,14 +223,16 @@ impl SealedFile {
 
     fn head(&self) -> Head {
         let mut bytes = [0; FILE_HEADER_BYTES];
-        let read = self.file.read_at(&mut bytes, 0).unwrap_or(0);
-        let decoded = FileHeader::decode(bytes.get(..read).unwrap_or_default());
+        let read = self.file.read_at(&mut bytes, 0);
+        let read_failed = read.is_err();
+        let decoded = FileHeader::decode(bytes.get(..read.unwrap_or(0)).unwrap_or_default());
         let newer = matches!(decoded, Err(FileHeaderError::Newer(_)));
         let header = decoded.ok().filter(|header| header.id == self.id);
         Head {
             crc: header.as_ref().map(|_| FileHeader::crc_of(&bytes)),
             header,
             newer,
+            read_failed,
         }
     }
 
@@ -313,6 +328,7 @@ struct Head {
     crc: Option<u32>,
     /// It is that of a newer program.
     newer: bool,
+    read_failed: bool,
 }
 
 /// What a walk over a sealed file comes by.
@@ -522,5 +538,28 @@ mod tests {
         let (id, medium) = medium(false, 0);
         assert!(sealed(id, &medium).find_seal().is_none());
         assert!(medium.reads.load(Ordering::Relaxed) < 700);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_from_what_is_not_there() {
+        let (id, whole) = medium(true, 0);
+        let last = whole.bytes.len() as u64 / 512;
+        let with = |is_sealed, bad_sectors| {
+            let (_, mut medium) = medium(is_sealed, 0);
+            Arc::get_mut(&mut medium).unwrap().bad_sectors = bad_sectors;
+            sealed(id, &medium)
+        };
+        assert!(with(true, vec![last]).read_seal().is_err());
+        assert_eq!(with(false, vec![]).read_seal().unwrap(), None);
+        assert!(
+            with(true, vec![0, 9, last - 9])
+                .read_seal()
+                .unwrap()
+                .is_some()
+        );
+        assert!(!with(false, vec![]).inspect().read_failed);
+        for sector in [0, 9, last] {
+            assert!(with(true, vec![sector]).inspect().read_failed, "{sector}");
+        }
     }
 }
