@@ -11,6 +11,10 @@ use batchd_sinks::{Delivery, ItemSource, Range, Sink, SourceError};
 
 use super::Queue;
 
+/// So many attempts a batch is given to be read whole, where reading fails and not what is read; then what can be
+/// read of it is delivered, so that the queue gets on.
+const READS_MAX: u32 = 3;
+
 /// What an attempt came to.
 pub(super) enum Attempted {
     /// The batch is done, on record and gone.
@@ -53,6 +57,10 @@ pub(super) fn attempt(queue: &Queue, claim: &Claim, sink: &mut dyn Sink) -> Atte
     if inspection.newer {
         return Attempted::Failed("the batch was written by a newer program".to_owned());
     }
+    let is_in_doubt = inspection.damage.is_some() && inspection.read_failed;
+    if (1..=READS_MAX).contains(&count_reads_failed(queue, is_in_doubt)) {
+        return Attempted::Failed("the batch cannot be read now".to_owned());
+    }
     let done = if let (None, Some(header)) = (&inspection.damage, &inspection.header) {
         deliver_whole(batch, header, &inspection, &file, sink)
             .and_then(|()| finish(queue, batch, Outcome::Delivered, &inspection))
@@ -64,6 +72,17 @@ pub(super) fn attempt(queue: &Queue, claim: &Claim, sink: &mut dyn Sink) -> Atte
         Ok(()) => Attempted::Done,
         Err(failed) => failed,
     }
+}
+
+/// How many attempts in a row could not read their batch, with this one.
+fn count_reads_failed(queue: &Queue, failed: bool) -> u32 {
+    let mut delivery = queue.delivery();
+    delivery.reads_failed = if failed {
+        delivery.reads_failed.saturating_add(1)
+    } else {
+        0
+    };
+    delivery.reads_failed
 }
 
 fn finish(
@@ -199,5 +218,102 @@ impl ItemSource for Chain<'_> {
                 Some(range) => self.current = Some(self.file.items(range)),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use batchd_core::env::sim::{EIO, Fault, OpKind, SimClock, SimDisk};
+    use batchd_core::queue::Creation;
+    use batchd_core::spool::space::{MinFree, SpaceLimits, SpoolSpace};
+    use batchd_core::spool::{Layout, LockedSpool};
+    use batchd_frame::checksum::crc32c;
+    use batchd_frame::{BodyLimits, BodyView, QueueName, encode_body};
+    use batchd_sinks::SinkError;
+
+    /// Remembers how many items it was given, and whether as a whole batch.
+    #[derive(Default)]
+    struct Counting(Vec<(usize, bool)>);
+
+    impl Sink for Counting {
+        fn deliver(
+            &mut self,
+            delivery: &Delivery,
+            items: &mut dyn ItemSource,
+        ) -> Result<(), SinkError> {
+            let mut count = 0;
+            while items.next_item()?.is_some() {
+                count += 1;
+            }
+            self.0.push((count, delivery.part.is_none()));
+            Ok(())
+        }
+    }
+
+    /// A queue on a simulated disk, with one batch of three items.
+    fn queue() -> (SimDisk, Queue) {
+        let disk = SimDisk::new();
+        disk.mkdir_durable("/spool").expect("a directory");
+        let env = disk.env(&SimClock::default(), 1);
+        let spool = LockedSpool::open(env, Layout::new("/spool"), "test").expect("a spool");
+        let limits = SpaceLimits {
+            max_bytes: None,
+            min_free: MinFree::Off,
+            ballast_bytes: 0,
+        };
+        let space = SpoolSpace::new(&spool, limits);
+        let name = QueueName::new("q").expect("a name");
+        let queue = Queue::open(&spool, name, None, space, None).expect("a queue");
+        let mut body = Vec::new();
+        encode_body(None, [&b"a"[..], b"b", b"c"].into_iter(), &mut body);
+        let creation = Creation {
+            key: b"",
+            body: &body,
+            body_crc: crc32c(&body),
+            view: BodyView::parse(&body, 3, BodyLimits::NONE).expect("a body"),
+            lifespan: None,
+        };
+        queue.commit.create(&creation).expect("a batch");
+        (disk, queue)
+    }
+
+    fn attempt_next(queue: &Queue, sink: &mut Counting) -> Attempted {
+        let claim = queue.commit.claim_next().expect("a batch");
+        attempt(queue, &claim, sink)
+    }
+
+    #[test]
+    fn a_read_that_fails_for_once_damages_no_batch() {
+        for nth in 1.. {
+            let (disk, queue) = queue();
+            disk.fail_nth(OpKind::Read, nth, Fault::once(EIO).only_in("/ready/"));
+            let mut sink = Counting::default();
+            let first = attempt_next(&queue, &mut sink);
+            if disk.faults_struck() == 0 {
+                assert!(nth > 4 && matches!(first, Attempted::Done));
+                break;
+            }
+            if let Attempted::Failed(_) = first {
+                let again = attempt_next(&queue, &mut sink);
+                assert!(matches!(again, Attempted::Done), "{nth}");
+            }
+            assert_eq!(sink.0, [(3, true)], "{nth}");
+        }
+    }
+
+    #[test]
+    fn a_batch_that_can_never_be_read_does_not_hold_up_the_queue() {
+        let (disk, queue) = queue();
+        let mut sink = Counting::default();
+        disk.fail_nth(OpKind::Read, 1, Fault::from_then_on(EIO).only_in("/ready/"));
+        for _ in 0..READS_MAX {
+            let failed = attempt_next(&queue, &mut sink);
+            assert!(matches!(failed, Attempted::Failed(_)));
+        }
+        let done = attempt_next(&queue, &mut sink);
+        assert!(matches!(done, Attempted::Done));
+        assert!(queue.commit.claim_next().is_none());
+        assert_eq!(sink.0, []);
     }
 }

@@ -163,6 +163,7 @@ async fn deliver_all(
             Attempted::Done => {
                 queue.note(|state| {
                     state.attempts_failed = 0;
+                    state.reads_failed = 0;
                     state.last_error = None;
                 });
                 // The end of a flush may be what the next beat counts from.

@@ -41,6 +41,8 @@ pub(crate) struct Queue {
 pub(crate) struct DeliveryState {
     /// Attempts that failed since the last that did not.
     pub(crate) attempts_failed: u32,
+    /// Attempts in a row that could not read all of their batch.
+    pub(crate) reads_failed: u32,
     /// Attempts that failed since the start.
     pub(crate) failures: u64,
     /// What the last failed attempt said.
