@@ -1,10 +1,6 @@
 //! From a configuration to a running daemon, and back to nothing.
 
-use std::fs;
-use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -12,88 +8,21 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use batchd_core::env::os;
-use batchd_core::spool::{Layout, LockedSpool, SpoolError};
-use batchd_protocol::exit;
+use batchd_core::spool::{Layout, LockedSpool};
 
 use crate::config::{Config, Found};
 use crate::engine::drain::{self, Flushed};
 use crate::engine::{Engine, dispatch, housekeeping, index, recall};
+use crate::failure::Failure;
 use crate::signals::Told;
 use crate::systemd::Manager;
-use crate::{ingest, listen, signals};
+use crate::{directories, ingest, listen, signals};
 
 /// At least so long a stop waits for dispatchers, also where flushing has taken all of `shutdown_timeout`: they have
 /// to hear of it.
 const STOP_AT_LEAST: Duration = Duration::from_secs(1);
 /// The service manager is told this often how the daemon does.
 const STATUS_INTERVAL: Duration = Duration::from_secs(30);
-
-/// Why the daemon does not run, or stopped.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    /// What happened.
-    pub(crate) error: anyhow::Error,
-    /// What to do about it.
-    pub(crate) hint: Option<&'static str>,
-    /// The exit code.
-    pub(crate) code: u8,
-}
-
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        let denied = error
-            .chain()
-            .filter_map(|cause| cause.downcast_ref::<io::Error>())
-            .any(|cause| cause.kind() == io::ErrorKind::PermissionDenied);
-        if denied {
-            let hint = Some("run batchd as the owner of that path, or configure another");
-            return Self {
-                error,
-                hint,
-                code: exit::NOPERM,
-            };
-        }
-        if read_only(&error) {
-            let hint = Some("make that file system writable, or configure a path on another one");
-            return Self {
-                error,
-                hint,
-                code: exit::TEMPFAIL,
-            };
-        }
-        Self {
-            error,
-            hint: None,
-            code: exit::IOERR,
-        }
-    }
-}
-
-/// Where nothing can be written, trying again later may help.
-fn read_only(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|cause| cause.kind() == io::ErrorKind::ReadOnlyFilesystem)
-}
-
-impl From<SpoolError> for Failure {
-    fn from(error: SpoolError) -> Self {
-        match error {
-            SpoolError::Locked { .. } => Self {
-                error: error.into(),
-                hint: Some("stop that process, or give this daemon a [spool] path of its own"),
-                code: exit::TEMPFAIL,
-            },
-            SpoolError::Newer { .. } => Self {
-                error: error.into(),
-                hint: None,
-                code: exit::CONFIG,
-            },
-            other => anyhow::Error::from(other).into(),
-        }
-    }
-}
 
 /// Why the main thread goes on.
 enum Event {
@@ -166,11 +95,7 @@ pub(crate) fn run(
             // Those who wait have been told to repeat; the answers may still be on their way.
             ingest.stop();
             runtime.shutdown_background();
-            return Err(Failure {
-                error: anyhow::anyhow!(what).context("stopped: what is on the medium is not known"),
-                hint: Some("the next start recovers every acknowledged item; check the disk"),
-                code: exit::IOERR,
-            });
+            return Err(Failure::broken(what));
         }
         Ok(signal) => signal,
     };
@@ -218,22 +143,10 @@ fn obey(
     }
 }
 
-/// Makes the spool's directory, where its parent is there, and locks it.
+/// Makes the spool's directory, with what is missing above it, and locks it.
 fn open_spool(config: &Config) -> Result<LockedSpool, Failure> {
     let path = &config.spool.path;
-    make_dir(path)
-        .with_context(|| format!("make a directory of `path` in [spool], {}", path.display()))?;
+    directories::make_durable(path)?;
     let holder = format!("batchd, pid {}\n", std::process::id());
     Ok(LockedSpool::open(os::env(), Layout::new(path), &holder)?)
-}
-
-fn make_dir(path: &Path) -> io::Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)?;
-    match path.parent() {
-        Some(parent) => fs::File::open(parent)?.sync_all(),
-        None => Ok(()),
-    }
 }

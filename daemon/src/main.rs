@@ -3,7 +3,9 @@
 mod args;
 mod config;
 mod daemon;
+mod directories;
 mod engine;
+mod failure;
 mod ingest;
 mod listen;
 mod logging;
@@ -59,9 +61,10 @@ fn run() -> u8 {
     match daemon::run(found, inherited, &manager) {
         Ok(()) => exit::OK,
         Err(failure) => {
-            tracing::error!("{}", chain(&failure.error));
+            // Not to the log, which a filter may keep quiet.
+            complain(&chain(&failure.error));
             if let Some(hint) = failure.hint {
-                tracing::error!("hint: {hint}");
+                complain(&format!("hint: {hint}"));
             }
             failure.code
         }
