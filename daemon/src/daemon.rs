@@ -109,13 +109,17 @@ pub(crate) fn run(
     house.stop();
     let left = config.shutdown_timeout.saturating_sub(stopping.elapsed());
     dispatchers.stop(&runtime, left.max(STOP_AT_LEAST));
-    let closed = engine.close();
-    if let Some(index) = index.filter(|_| closed.is_ok()) {
+    engine.close();
+    // It may have broken since the signal, when nobody listened any more.
+    let broken = engine.broken();
+    if let Some(index) = index.filter(|_| broken.is_none()) {
         index.stop(&engine);
     }
     drop(sockets);
     runtime.shutdown_timeout(Duration::from_secs(1));
-    closed.context("close the spool").map_err(Failure::from)?;
+    if let Some(what) = broken {
+        return Err(Failure::broken(what.to_owned()));
+    }
     tracing::info!("stopped");
     Ok(())
 }

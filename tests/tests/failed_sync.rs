@@ -198,3 +198,28 @@ fn every_sync_of_the_ledger() {
         Some(|site| site.spool().join("queues/default/ledger")),
     );
 }
+
+/// Nobody waits for news of the spool any more then, and the stop is none that is clean all the same.
+#[test]
+fn a_sync_of_the_ledger_during_the_stop() {
+    let site = Site::new(&format!(
+        "[queues.default]\nmax_age = \"off\"\non_shutdown = \"flush\"\n{}",
+        Site::lines_sink("default")
+    ));
+    let daemon = warmed_up(&site);
+    site.batchctl(["submit"], b"item\n").success();
+    let ledger = site.spool().join("queues/default/ledger");
+    let fault = ["fdatasync:error=EIO:when=1"];
+    let Some(tracer) = Tracer::inject(&daemon, "main", &fault, Some(&ledger)) else {
+        return;
+    };
+    assert_eq!(daemon.term(), Exit::Code(74));
+    assert!(tracer.has_injected());
+    let log = site.log_text();
+    assert!(log.contains("batchd: hint: start it again"), "{log}");
+    drop(tracer);
+    let daemon = site.start();
+    site.batchctl(["flush", "--wait"], b"").success();
+    assert_eq!(delivered(&site).get("item"), Some(&1));
+    assert_eq!(daemon.term(), Exit::Code(0));
+}

@@ -4,7 +4,13 @@
 
 mod support;
 
+use std::time::Duration;
+
 use batchd_core::env::sim::{EIO, ENOSPC, Fault, Limits, OpKind};
+use batchd_core::frame::OnExpire;
+use batchd_core::policy::{ExpiryRules, Policy};
+use batchd_core::queue::{Claim, Commit, FinishError};
+use batchd_core::spool::ledger::Outcome;
 use support::book::{Kind, Violation};
 use support::crash::{check_state, drain_and_check};
 use support::world::{Dead, World, small};
@@ -92,6 +98,62 @@ fn nothing_is_acknowledged_after_a_failed_sync() {
         }
         assert!(failed);
     }
+}
+
+/// Two batches that have expired; the end of the first cannot be made durable, since the n-th sync fails. From there
+/// on nobody writes or syncs, whoever comes, and the stop is none that is clean.
+#[track_caller]
+fn check_broken(
+    on_expire: OnExpire,
+    (kind, nth): (OpKind, u64),
+    end: impl Fn(&Commit<usize>, &Claim) -> Result<(), FinishError>,
+) {
+    let mut world = World::started(Policy {
+        lifespan: Some(Duration::from_secs(10)),
+        on_expire,
+        expiry: ExpiryRules {
+            cleanup_interval: Some(Duration::from_secs(1)),
+            is_parked: false,
+        },
+        ..small()
+    });
+    let batch = "submit a 4 20; lead; keep";
+    world
+        .run(&format!("wait 1000; {batch}; {batch}; wait 10001"))
+        .unwrap();
+    let commit = world.commit();
+    let [first, second] = [(); 2].map(|()| commit.claim_oldest().unwrap());
+    world.disk.fail_nth(kind, nth, Fault::once(EIO));
+    assert!(matches!(end(commit, &first), Err(FinishError::Broken(_))));
+    let before = world.disk.op_log().lines().count();
+    assert!(matches!(end(commit, &second), Err(FinishError::Broken(_))));
+    commit.keep().unwrap_err();
+    commit.clean().unwrap_err();
+    commit.close().unwrap_err();
+    let log = world.disk.op_log();
+    let more = log.lines().skip(before);
+    let bad: Vec<_> = more
+        .filter(|call| call.starts_with("write") || call.starts_with("sync"))
+        .collect();
+    assert!(bad.is_empty(), "{bad:?}");
+}
+
+#[test]
+fn nothing_is_written_after_the_end_of_a_batch_was_not_synced() {
+    let data = |nth| (OpKind::SyncData, nth);
+    check_broken(OnExpire::Dead, data(1), |commit, claim| {
+        let inspection = commit.open_sealed(claim).unwrap().inspect();
+        commit.finish(claim, Outcome::Delivered, &inspection)
+    });
+    check_broken(OnExpire::Dead, data(1), |commit, claim| {
+        commit.give_up(claim, "gone")
+    });
+    let expire = |commit: &Commit<usize>, claim: &Claim| commit.expire_from(claim);
+    check_broken(OnExpire::Drop, data(1), expire);
+    // The verdict, its name in dead/, and the line in the ledger.
+    check_broken(OnExpire::Dead, data(1), expire);
+    check_broken(OnExpire::Dead, (OpKind::SyncDir, 1), expire);
+    check_broken(OnExpire::Dead, data(2), expire);
 }
 
 /// Runs the script on a disk that refuses; nothing may die of it. Then heals the disk, and all must be there.

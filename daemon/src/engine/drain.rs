@@ -86,7 +86,7 @@ async fn wait_for(engine: &Engine, queue: &Queue, batches: &[(u64, u64)], deadli
         loop {
             changes.borrow_and_update();
             // Where the spool cannot be relied on any more, nobody delivers.
-            if engine.is_broken() || !queue.commit.is_undelivered(batches) {
+            if engine.broken().is_some() || !queue.commit.is_undelivered(batches) {
                 return;
             }
             // Nobody tells here that the spool has failed: that is asked for.

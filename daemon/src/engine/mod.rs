@@ -16,7 +16,7 @@ mod verify;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use batchd_core::error::FsError;
@@ -61,8 +61,9 @@ pub(crate) struct Engine {
     /// What the index is told and asked; nothing where there is to be none.
     index: Option<Arc<index::IndexQueue>>,
     dispatcher: Mutex<Option<dispatch::Spawner>>,
-    broken: Box<dyn Fn(String) + Send + Sync>,
-    is_broken: AtomicBool,
+    tell_broken: Box<dyn Fn(String) + Send + Sync>,
+    /// Why the spool cannot be relied on any more, where that is so.
+    broken: OnceLock<String>,
     /// Permits for bytes of batches that are being made.
     creations: Arc<Semaphore>,
     /// One looks through the ledgers at a time.
@@ -98,8 +99,8 @@ impl Engine {
                 .index
                 .then(|| Arc::new(index::IndexQueue::new())),
             dispatcher: Mutex::default(),
-            broken: Box::new(broken),
-            is_broken: AtomicBool::new(false),
+            tell_broken: Box::new(broken),
+            broken: OnceLock::new(),
             creations: explicit::budget(),
             history: Mutex::default(),
             spool,
@@ -241,28 +242,26 @@ impl Engine {
 
     /// The spool cannot be relied on any more: the daemon ends.
     pub(crate) fn break_down(&self, queue: &QueueName, broken: &Broken) {
-        if !self.is_broken.swap(true, Ordering::SeqCst) {
+        let what = format!("queue {queue}: {broken}");
+        if self.broken.set(what.clone()).is_ok() {
             tracing::error!(queue = %queue, "{broken}");
-            (self.broken)(format!("queue {queue}: {broken}"));
+            (self.tell_broken)(what);
         }
     }
 
-    /// Whether that has happened.
-    pub(crate) fn is_broken(&self) -> bool {
-        self.is_broken.load(Ordering::SeqCst)
+    /// Why it cannot, if that has happened.
+    pub(crate) fn broken(&self) -> Option<&str> {
+        self.broken.get().map(String::as_str)
     }
 
-    /// Seals what is closed and marks what stays open. Called when nothing else runs.
-    ///
-    /// # Errors
-    /// [`Broken`], the first; the other queues are closed all the same.
-    pub(crate) fn close(&self) -> Result<(), Broken> {
-        let results: Vec<_> = self
-            .queues()
-            .iter()
-            .map(|queue| queue.commit.close())
-            .collect();
-        results.into_iter().collect()
+    /// Seals what is closed and marks what stays open. Called when nothing else runs. A queue of which that fails is
+    /// [`broken`](Self::broken); the others are closed all the same.
+    pub(crate) fn close(&self) {
+        for queue in self.queues() {
+            if let Err(broken) = queue.commit.close() {
+                self.break_down(&queue.name, &broken);
+            }
+        }
     }
 }
 

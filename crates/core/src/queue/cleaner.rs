@@ -90,7 +90,7 @@ impl<T: Clone> Commit<T> {
                     ended.left.iter().for_each(|error| self.leave(error));
                 }
                 Err(FinishError::Retry(error)) => self.leave(&error),
-                Err(FinishError::Broken(error)) => return Err(self.fail(&error)),
+                Err(FinishError::Broken(error)) => return Err(Broken(error.to_string())),
             }
         }
         let queue = self.lock();

@@ -1,5 +1,6 @@
 //! What becomes of a sealed batch: recorded, then removed or set aside.
 
+use std::io;
 use std::path::Path;
 
 use batchd_frame::planted::{Planted, is_planted};
@@ -21,7 +22,7 @@ pub enum FinishError {
     /// Nothing changed; try again.
     #[error(transparent)]
     Retry(FsError),
-    /// What is on the medium is not known: the process must stop and recover.
+    /// What is on the medium is not known: the process must stop and recover. The queue knows of it.
     #[error(transparent)]
     Broken(FsError),
 }
@@ -147,20 +148,20 @@ impl<T: Clone> Commit<T> {
     /// it was rotated.
     fn append_to_ledger(&self, lines: &[LedgerLine]) -> Result<u64, FinishError> {
         let mut ledger = self.ledger();
+        // Whoever held it before may have failed to sync it.
+        self.demand_sound_for(&self.layout().ledger())?;
         let mut appended = ledger.append(lines);
         while matches!(&appended, Err(LedgerError::Untouched(error)) if error.is_no_space())
             && self.make_way()
         {
             appended = ledger.append(lines);
         }
-        let rotations = ledger.rotations();
+        let appended = appended.map(|()| ledger.rotations());
+        let appended = appended.map_err(FinishError::from);
+        // Before another thread has the ledger.
+        let noted = appended.inspect_err(|error| self.note_unfinished(error));
         drop(ledger);
-        let appended = appended.map(|()| rotations);
-        appended.map_err(FinishError::from).inspect_err(|error| {
-            if let FinishError::Retry(error) = error {
-                self.note_unwritten(error);
-            }
-        })
+        noted
     }
 
     /// Records which parts of a batch were delivered. Durable on return.
@@ -180,6 +181,22 @@ impl<T: Clone> Commit<T> {
         written.inspect_err(|error| self.note_unwritten(error))
     }
 
+    /// As [`demand_sound`](Self::demand_sound), for what is about to be written.
+    fn demand_sound_for(&self, path: &Path) -> Result<(), FinishError> {
+        let sound = self.demand_sound().map_err(io::Error::other);
+        sound.at("write", path).map_err(FinishError::Broken)
+    }
+
+    /// The end of a batch could not be recorded. Where that is for good, nobody writes here any more.
+    pub(super) fn note_unfinished(&self, error: &FinishError) {
+        match error {
+            FinishError::Retry(error) => self.note_unwritten(error),
+            FinishError::Broken(error) => {
+                self.fail(error);
+            }
+        }
+    }
+
     /// What became of a batch could not be recorded, which keeps the next attempt from being made too soon.
     fn note_unwritten(&self, error: &FsError) {
         if error.is_read_only() {
@@ -197,17 +214,14 @@ impl<T: Clone> Commit<T> {
         behind: (u64, u32),
         verdict: &Verdict,
     ) -> Result<(), FinishError> {
+        self.demand_sound_for(&self.layout().sealed(batch))?;
         let mut appended = self.write_verdict(batch, behind, verdict);
         while matches!(&appended, Err(FinishError::Retry(error)) if error.is_no_space())
             && self.make_way()
         {
             appended = self.write_verdict(batch, behind, verdict);
         }
-        appended.inspect_err(|error| {
-            if let FinishError::Retry(error) = error {
-                self.note_unwritten(error);
-            }
-        })
+        appended.inspect_err(|error| self.note_unfinished(error))
     }
 
     fn write_verdict(

@@ -135,7 +135,7 @@ impl<T: Clone> Commit<T> {
                 | Err(FinishError::Retry(error)) => tracing::warn!(
                     batch = %id, %error, "has expired, and cannot be set aside or dropped now"
                 ),
-                Err(FinishError::Broken(error)) => return Err(self.fail(&error)),
+                Err(FinishError::Broken(error)) => return Err(Broken(error.to_string())),
             }
         }
         Ok(true)
@@ -265,7 +265,8 @@ impl<T: Clone> Commit<T> {
             .fs
             .sync_dir(&dead)
             .at("sync", &dead)
-            .map_err(FinishError::Broken)?;
+            .map_err(FinishError::Broken)
+            .inspect_err(|error| self.note_unfinished(error))?;
         for (batch, _) in &group.buried {
             let place = Place::Dead;
             self.tell_placed(&ReadyBatch { place, ..*batch });

@@ -268,7 +268,7 @@ impl<T: Clone> Commit<T> {
         let lines: Vec<_> = victims.iter().map(|batch| self.line_of(batch)).collect();
         if let Err(error) = self.record(&lines) {
             return match error {
-                FinishError::Broken(error) => Err(self.fail(&error)),
+                FinishError::Broken(error) => Err(Broken(error.to_string())),
                 error => {
                     tracing::debug!(%error, "nothing can be dropped now");
                     Ok(false)
