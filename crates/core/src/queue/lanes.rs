@@ -4,7 +4,7 @@
 //! are many of them; what is remembered of those is the highest seq they came to, so that a key that comes back goes
 //! on above it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use batchd_frame::{Key, NameError, SealReason};
@@ -49,8 +49,8 @@ const LANES_KEPT: usize = 2048;
 pub(super) struct Lanes {
     lanes: Vec<Lane>,
     numbers: HashMap<Key, usize>,
-    /// Numbers of lanes that were forgotten.
-    free: Vec<usize>,
+    /// Numbers of lanes that were forgotten. The lowest are used again first, so that the last become free.
+    free: BTreeSet<usize>,
     /// With so many in use, it is time to forget.
     forget_at: usize,
     /// The highest seq of a batch of a key without a lane: one that was forgotten, or never had any. Lanes that are
@@ -63,7 +63,7 @@ impl Default for Lanes {
         Self {
             lanes: vec![Lane::default()],
             numbers: HashMap::new(),
-            free: Vec::new(),
+            free: BTreeSet::new(),
             forget_at: LANES_KEPT,
             floor: 0,
         }
@@ -88,7 +88,7 @@ impl Lanes {
             last_seq: self.floor,
             ..Lane::default()
         };
-        let number = match self.free.pop() {
+        let number = match self.free.pop_first() {
             Some(number) => number,
             None => self.lanes.len(),
         };
@@ -111,10 +111,21 @@ impl Lanes {
             };
             *floor = lane.last_seq.max(*floor);
             *lane = Lane::default();
-            free.push(*number);
+            free.insert(*number);
             false
         });
         self.forget_at = LANES_KEPT.max(2 * self.numbers.len());
+    }
+
+    /// Gives up what a burst of keys has left behind at the end: each look at the lanes passes over it.
+    pub(super) fn shrink(&mut self) {
+        while self.lanes.len() > LANES_KEPT
+            && let Some(lane) = self.lanes.pop_if(|lane| lane.is_idle())
+        {
+            self.floor = self.floor.max(lane.last_seq);
+            self.numbers.remove(&lane.key);
+            self.free.remove(&self.lanes.len());
+        }
     }
 
     /// Keys that have a lane.
@@ -130,14 +141,13 @@ impl Lanes {
             .count()
     }
 
-    /// Of the lanes with a batch that are not part of a group, that which was used longest ago.
-    pub(super) fn least_used(&self) -> Option<usize> {
-        self.lanes
-            .iter()
-            .enumerate()
-            .filter(|(_, lane)| lane.batch.is_some() && !lane.busy)
-            .min_by_key(|(_, lane)| lane.used)
-            .map(|(number, _)| number)
+    /// The lanes with a batch that are not part of a group, from that which was used longest ago.
+    pub(super) fn by_use(&self) -> Vec<usize> {
+        let lanes = self.lanes.iter().enumerate();
+        let open = lanes.filter(|(_, lane)| lane.may_be_closed());
+        let mut by_use: Vec<_> = open.map(|(number, lane)| (lane.used, number)).collect();
+        by_use.sort_unstable();
+        by_use.into_iter().map(|(_, number)| number).collect()
     }
 
     /// Whatever this key fills from now on has a higher seq than that. Its lane, where it has one.
@@ -179,6 +189,11 @@ impl Lane {
         self.batch.is_none() && self.pending.is_empty() && !is_in_use
     }
 
+    /// Whether it has a batch that is not part of a group.
+    pub(super) fn may_be_closed(&self) -> bool {
+        self.batch.is_some() && !self.busy
+    }
+
     /// Age of the batch's first item.
     pub(super) fn age(&self, boot: Duration) -> Duration {
         let (age, since) = self.aged;
@@ -189,5 +204,37 @@ impl Lane {
     pub(super) fn quiet(&self, boot: Duration) -> Duration {
         let (age, since) = self.quieted;
         age + boot.saturating_sub(since)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_of_keys_leaves_no_lanes_behind() {
+        let mut lanes = Lanes::default();
+        for key in 0..10 * LANES_KEPT {
+            let number = lanes.number(key.to_string().as_bytes()).unwrap();
+            lanes.get_mut(number).unwrap().listed = true;
+        }
+        assert_eq!(lanes.iter().count(), 1 + 10 * LANES_KEPT);
+        // The last one keeps its place, and those before it with it, until it is done as well.
+        for lane in lanes.iter_mut().rev().skip(1) {
+            lane.listed = false;
+        }
+        lanes.shrink();
+        assert_eq!(lanes.iter().count(), 1 + 10 * LANES_KEPT);
+        for lane in lanes.iter_mut() {
+            (lane.listed, lane.last_seq) = (false, 7);
+        }
+        lanes.shrink();
+        assert_eq!(lanes.iter().count(), LANES_KEPT);
+        assert_eq!(lanes.keys(), LANES_KEPT - 1);
+        // What comes back goes on above what was forgotten.
+        let last = (10 * LANES_KEPT - 1).to_string();
+        let number = lanes.number(last.as_bytes()).unwrap();
+        assert_eq!(number, LANES_KEPT);
+        assert_eq!(lanes.get(number).unwrap().last_seq, 7);
     }
 }

@@ -9,6 +9,7 @@ use batchd_frame::{BatchId, FileHeader, Key, SealReason};
 use super::due::{close_lane, due};
 use super::group::{FileWrite, Group, NoFile, Start};
 use super::incoming::Ack;
+use super::lanes::{Lane, Lanes};
 use super::pending::{TakenFrame, complete_headers};
 use super::slots::Slots;
 use super::state::{Closing, Queue, release_frame};
@@ -22,11 +23,28 @@ use crate::spool::writer::Tail;
 /// So many batches are closed for one group to make room for new ones: each waits with a descriptor for its seal.
 const CLOSED_MAX: usize = 32;
 
-/// How many batches may be open, and are.
+/// How many batches may be open, are, and were closed for others.
 struct Room {
     open: usize,
     max: usize,
     closed: usize,
+    /// What is closed next, once that was asked: one look at all lanes has to do for a group.
+    by_use: Option<std::vec::IntoIter<usize>>,
+}
+
+impl Room {
+    /// The lane whose batch was used longest ago, unless too many were closed for this group.
+    fn least_used<'a>(&mut self, lanes: &'a mut Lanes) -> Option<&'a mut Lane> {
+        if self.closed >= CLOSED_MAX {
+            return None;
+        }
+        let by_use = self
+            .by_use
+            .get_or_insert_with(|| lanes.by_use().into_iter());
+        // Since then some have become part of the group.
+        let number = by_use.find(|number| lanes.get(*number).is_some_and(Lane::may_be_closed))?;
+        lanes.get_mut(number)
+    }
 }
 
 impl<T: Clone> Queue<T> {
@@ -35,12 +53,14 @@ impl<T: Clone> Queue<T> {
         if self.in_flight || self.stopped {
             return None;
         }
+        self.lanes.shrink();
         let boot = self.env.clock.boot();
         let mut writes = Vec::new();
         let mut room = Room {
             open: self.lanes.open_count(),
             max: self.options.open_batches_max.max(1),
             closed: 0,
+            by_use: None,
         };
         for _ in 0..self.dirty.len() {
             let Some(number) = self.dirty.pop_front() else {
@@ -96,8 +116,7 @@ impl<T: Clone> Queue<T> {
             return true;
         }
         if room.open >= room.max {
-            let oldest = self.lanes.least_used().filter(|_| room.closed < CLOSED_MAX);
-            let Some(lane) = oldest.and_then(|number| self.lanes.get_mut(number)) else {
+            let Some(lane) = room.least_used(&mut self.lanes) else {
                 return false;
             };
             let boot = self.env.clock.boot();
@@ -335,5 +354,85 @@ fn count_taken<T>(slots: &mut Slots<T>, frames: &[TakenFrame], more: bool) {
         && let Some(slot) = slots.get_mut(last.slot)
     {
         slot.frames_left += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use batchd_frame::{OnExpire, QueueName};
+
+    fn open_batch() -> OpenBatch {
+        let header = FileHeader {
+            id: BatchId::new(1, [0; 10]),
+            seq: 1,
+            created_at: 0,
+            lifespan: None,
+            on_expire: OnExpire::Dead,
+            queue: QueueName::new("q").unwrap(),
+            key: Key::default(),
+        };
+        OpenBatch {
+            tail: Tail::after_header(&header.encode()),
+            header,
+            file: NoFile::shared(),
+            path: "batch".into(),
+            first_item_at: 0,
+            newest_item_at: 0,
+            deadline: Deadline::NEVER,
+            synced_to: 0,
+            name_durable: false,
+            contents: Arc::default(),
+        }
+    }
+
+    /// Lanes with batches that were last used then.
+    fn lanes(used: impl Iterator<Item = usize>) -> Lanes {
+        let mut lanes = Lanes::default();
+        for used in used {
+            open(&mut lanes, used);
+        }
+        lanes
+    }
+
+    fn open(lanes: &mut Lanes, used: usize) {
+        let number = lanes.number(used.to_string().as_bytes()).unwrap();
+        let lane = lanes.get_mut(number).unwrap();
+        (lane.batch, lane.used) = (Some(open_batch()), used as u64);
+    }
+
+    fn room() -> Room {
+        Room {
+            open: 0,
+            max: 0,
+            closed: 0,
+            by_use: None,
+        }
+    }
+
+    #[test]
+    fn one_look_at_the_lanes_does_for_a_group() {
+        let mut lanes = lanes([7, 3, 5].into_iter());
+        let mut room = room();
+        let mut next = |lanes: &mut Lanes| room.least_used(lanes).map(|lane| lane.used);
+        assert_eq!(next(&mut lanes), Some(3));
+        // It would be the next one, if all were looked at again.
+        open(&mut lanes, 1);
+        if let Some(five) = lanes.iter_mut().find(|lane| lane.used == 5) {
+            five.busy = true;
+        }
+        assert_eq!(next(&mut lanes), Some(7));
+        assert_eq!(next(&mut lanes), None);
+    }
+
+    #[test]
+    fn a_group_that_has_closed_all_it_may_looks_at_no_lane() {
+        let mut lanes = lanes(0..1);
+        let mut room = Room {
+            closed: CLOSED_MAX,
+            ..room()
+        };
+        assert!(room.least_used(&mut lanes).is_none());
+        assert!(room.by_use.is_none());
     }
 }
