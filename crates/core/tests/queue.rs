@@ -760,6 +760,24 @@ fn a_batch_that_is_closed_while_its_group_is_under_way_is_seen_to() {
 }
 
 #[test]
+fn what_is_only_written_wakes_the_house_once() {
+    let mut world = World::started(small());
+    let begins = "submit a 1 10; lead; keep";
+    world.run(begins).unwrap();
+    world.commit().take_keep_due();
+    for (script, wakes) in [
+        ("submit a 1 10 written; lead", true),
+        ("submit a 1 10 none; lead", false),
+        // The house syncs it; what comes then is to be synced again.
+        ("wait 600; lead", false),
+        ("submit a 1 10 written; lead", true),
+    ] {
+        world.run(script).unwrap();
+        assert_eq!(world.commit().take_keep_due(), wakes, "{script}");
+    }
+}
+
+#[test]
 fn what_the_leader_of_a_commit_sealed_is_told_when_the_house_is_kept() {
     let mut world = World::started(small());
     world

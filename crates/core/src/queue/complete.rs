@@ -85,6 +85,8 @@ impl<T: Clone> Queue<T> {
             }
             lane.pending.recycle(bytes, recycled_max(&lane.key));
             lane.last_seq = lane.last_seq.max(after.header.seq);
+            // Those that follow are synced with the first: the house knows when.
+            let newly_unsynced = !sync && lane.unsynced_since.is_none();
             lane.unsynced_since = if sync {
                 None
             } else {
@@ -95,7 +97,7 @@ impl<T: Clone> Queue<T> {
                 after.deadline = Deadline::from_first_item(boot, after.header.lifespan);
                 lane.flushed = None;
             }
-            self.keep_due |= start != Start::Begun || !sync;
+            self.keep_due |= start != Start::Begun || newly_unsynced;
             if !frames.is_empty() {
                 lane.quieted = (Duration::ZERO, boot);
                 // It was idle only until this group.
