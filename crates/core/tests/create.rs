@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use batchd_core::frame::checksum::crc32c;
-use batchd_core::frame::{BatchId, BodyLimits, BodyView, encode_body};
+use batchd_core::frame::{BatchId, BodyLimits, BodyView, SealReason, encode_body};
 use batchd_core::queue::{Ack, Answer, Begun, Commit, Creation, Incoming};
 use insta::assert_snapshot;
 use support::book::Due;
@@ -51,6 +51,20 @@ fn submit(commit: &Commit<usize>, key: &[u8], item: &[u8]) {
     let mut answers = Vec::new();
     commit.lead(&mut answers).unwrap();
     assert_eq!(answers, [(0, Answer::Kept(Ack::Synced))]);
+}
+
+#[test]
+fn what_is_created_leaves_alone_what_is_of_other_keys() {
+    let mut world = World::started(small());
+    world
+        .run("submit a 1 20; submit b 1 20; lead; submit a 1 20; plan")
+        .unwrap();
+    // Nothing of its key is open: it waits neither for the group nor for seals.
+    world.commit().lock().close_all(SealReason::Flush);
+    create(world.commit(), b"c", b"item");
+    assert_eq!(world.commit().lock().seals_waiting(), 1);
+    world.run("land; keep").unwrap();
+    assert_eq!(world.commit().lock().ready().count(), 3);
 }
 
 #[test]

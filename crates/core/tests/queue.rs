@@ -465,6 +465,27 @@ fn a_flush_closes_also_the_batches_that_the_group_under_way_leaves_alone() {
 }
 
 #[test]
+fn what_the_group_under_way_leaves_alone_is_closed_and_sealed_at_once() {
+    let mut world = with_group_under_way();
+    world.run("flush; keep").unwrap();
+    let is_ready = |world: &World| world.commit().lock().ready().count();
+    assert_eq!(is_ready(&world), 1, "b need not wait for a");
+    world.run("land; keep").unwrap();
+    assert_eq!(is_ready(&world), 2);
+}
+
+#[test]
+fn a_batch_that_a_group_only_syncs_is_part_of_it() {
+    let mut world = World::started(small());
+    world
+        .run("submit a 1 10 written; submit b 1 10; lead; wait 600; submit b 1 10; plan; flush; keep")
+        .unwrap();
+    assert_eq!(world.commit().lock().ready().count(), 0);
+    world.run("land; keep").unwrap();
+    assert_eq!(world.commit().lock().ready().count(), 2);
+}
+
+#[test]
 fn what_begins_while_a_group_is_under_way_is_the_next_group() {
     let mut world = with_group_under_way();
     world.run("submit a 1 10").unwrap();

@@ -159,9 +159,8 @@ impl<T: Clone> Queue<T> {
                 beats += 1;
                 skipped += self.beat(number, boot);
             }
-            self.close_when_done |= self.in_flight;
             if let Some(lane) = self.lanes.get_mut(number) {
-                close_lane(lane, reason, boot, self.in_flight, &mut self.closing);
+                close_lane(lane, reason, boot, &mut self.closing);
             }
         }
         self.counters.beats_skipped += skipped;
@@ -213,13 +212,8 @@ impl<T: Clone> Queue<T> {
     }
 
     fn room_for_seals(&self) -> usize {
-        let to_close = || self.lanes.iter().filter(|lane| lane.close.is_some());
-        let marked = if self.close_when_done {
-            to_close().count()
-        } else {
-            0
-        };
-        SEALS_AT_ONCE.saturating_sub(self.seals_waiting() + marked)
+        let marked = self.lanes.iter().filter(|lane| lane.close.is_some());
+        SEALS_AT_ONCE.saturating_sub(self.seals_waiting() + marked.count())
     }
 
     /// A beat closes a lane's batch. Returns how many were skipped.

@@ -39,15 +39,6 @@ impl<T: Clone> Queue<T> {
         if self.dirty.is_empty() {
             self.pending_bytes = 0;
         }
-        if std::mem::take(&mut self.close_when_done) {
-            let boot = self.env.clock.boot();
-            for lane in self.lanes.iter_mut() {
-                if let Some(reason) = lane.close.take() {
-                    close_lane(lane, reason, boot, false, &mut self.closing);
-                    self.keep_due = true;
-                }
-            }
-        }
     }
 
     fn complete_done(&mut self, group: Group, answers: &mut Vec<(T, Answer)>) {
@@ -197,9 +188,14 @@ impl<T: Clone> Queue<T> {
     /// Nothing of the group is there, or it was taken back: its submissions are refused, with what is left of
     /// them.
     fn complete_refused(&mut self, group: Group, failure: Failure, answers: &mut Vec<(T, Answer)>) {
+        let boot = self.env.clock.boot();
         for write in group.writes {
             if let Some(lane) = self.lanes.get_mut(write.lane) {
                 lane.busy = false;
+                if let Some(reason) = lane.close.take() {
+                    close_lane(lane, reason, boot, &mut self.closing);
+                    self.keep_due = true;
+                }
             }
             if write.start == Start::New && failure == Failure::ReadOnly {
                 // At most it is there and empty.

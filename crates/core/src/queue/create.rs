@@ -270,15 +270,14 @@ impl<T: Clone> Queue<T> {
     /// Closes the open batch of a key, whose next one gets a seq behind this. Says whether there may be any that is
     /// not sealed.
     fn close_before(&mut self, key: &Key, seq: u64) -> bool {
-        let (in_flight, boot) = (self.in_flight, self.env.clock.boot());
+        let boot = self.env.clock.boot();
         let Some(lane) = self.lanes.follow(key, seq) else {
             // The key may be forgotten while its last batch still waits for the seal.
             return self.is_sealing(key, seq);
         };
-        let is_open = lane.batch.is_some() || in_flight;
+        let is_open = lane.batch.is_some() || lane.busy;
         if is_open {
-            close_lane(lane, SealReason::Flush, boot, in_flight, &mut self.closing);
-            self.close_when_done |= in_flight;
+            close_lane(lane, SealReason::Flush, boot, &mut self.closing);
             self.keep_due = true;
         }
         is_open || self.is_sealing(key, seq)

@@ -12,15 +12,12 @@ use super::state::{Closing, Queue, WRITTEN_SYNC_AFTER};
 const SYNC_RETRY: Duration = Duration::from_millis(50);
 
 impl<T: Clone> Queue<T> {
-    /// Closes all open batches, with all that was acknowledged. Those with a group under way are closed when it
-    /// is done.
+    /// Closes all open batches, with all that was acknowledged. Those that are part of the group under way are closed
+    /// when it is done.
     pub fn close_all(&mut self, reason: SealReason) {
         let boot = self.env.clock.boot();
-        self.close_when_done |= self.in_flight;
         for lane in self.lanes.iter_mut() {
-            if lane.batch.is_some() || !lane.pending.is_empty() || self.in_flight {
-                close_lane(lane, reason, boot, self.in_flight, &mut self.closing);
-            }
+            close_lane(lane, reason, boot, &mut self.closing);
         }
     }
 
@@ -59,15 +56,14 @@ impl<T: Clone> Queue<T> {
     }
 }
 
+/// Closes the lane's batch, where it has one. A batch that is part of the group under way is closed when that is done.
 pub(super) fn close_lane(
     lane: &mut Lane,
     reason: SealReason,
     boot: Duration,
-    in_flight: bool,
     closing: &mut VecDeque<Closing>,
 ) {
-    // A batch may be part of the group under way, and is then closed when that is done.
-    if in_flight {
+    if lane.busy {
         lane.close = Some(reason);
     } else if let Some(batch) = lane.batch.take() {
         lane.unsynced_since = None;

@@ -361,15 +361,8 @@ impl<T: Clone> Queue<T> {
         {
             return;
         }
-        self.close_when_done |= self.in_flight;
         for lane in self.lanes.iter_mut().filter(|lane| is_past(lane)) {
-            close_lane(
-                lane,
-                SealReason::Lifespan,
-                boot,
-                self.in_flight,
-                &mut self.closing,
-            );
+            close_lane(lane, SealReason::Lifespan, boot, &mut self.closing);
         }
     }
 

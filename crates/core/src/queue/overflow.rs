@@ -191,25 +191,18 @@ impl<T: Clone> Queue<T> {
 
     /// Closes the oldest open batch. False where there is none.
     fn close_oldest(&mut self) -> bool {
-        let (in_flight, boot) = (self.in_flight, self.env.clock.boot());
+        let boot = self.env.clock.boot();
         let seq = |lane: &super::lanes::Lane| lane.batch.as_ref().map(|batch| batch.header.seq);
         let oldest = self.lanes.iter().filter_map(seq).min();
         let Some(oldest) = oldest else {
             return false;
         };
-        self.close_when_done |= in_flight;
         for lane in self
             .lanes
             .iter_mut()
             .filter(|lane| seq(lane) == Some(oldest))
         {
-            close_lane(
-                lane,
-                SealReason::Overflow,
-                boot,
-                in_flight,
-                &mut self.closing,
-            );
+            close_lane(lane, SealReason::Overflow, boot, &mut self.closing);
         }
         true
     }

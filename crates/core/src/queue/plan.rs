@@ -120,13 +120,7 @@ impl<T: Clone> Queue<T> {
                 return false;
             };
             let boot = self.env.clock.boot();
-            close_lane(
-                lane,
-                SealReason::OpenBatches,
-                boot,
-                false,
-                &mut self.closing,
-            );
+            close_lane(lane, SealReason::OpenBatches, boot, &mut self.closing);
             self.keep_due = true;
             room.closed += 1;
             room.open -= 1;
@@ -213,34 +207,23 @@ impl<T: Clone> Queue<T> {
         })
     }
 
-    /// Closes the lane's batch where it takes nothing more: it came full from a restart, somebody asked, or its
-    /// lifespan is over.
+    /// Closes the lane's batch where it takes nothing more: it came full from a restart, or its lifespan is over.
     fn close_if_full(&mut self, number: usize) {
         let is_over = self.is_lane_over(number);
         let Some(lane) = self.lanes.get_mut(number) else {
             return;
         };
         let Some(batch) = &lane.batch else {
-            lane.close = None;
             return;
         };
         let fill = Fill {
             items: batch.tail.items,
             bytes: batch.tail.bytes,
         };
-        if let Some(reason) = lane
-            .close
-            .take()
-            .or_else(|| self.options.policy.after_item(fill))
-            .or(is_over.then_some(SealReason::Lifespan))
-            && let Some(batch) = lane.batch.take()
-        {
-            lane.unsynced_since = None;
-            self.closing.push_back(Closing {
-                batch,
-                reason,
-                at: self.env.clock.boot(),
-            });
+        let full = self.options.policy.after_item(fill);
+        if let Some(reason) = full.or(is_over.then_some(SealReason::Lifespan)) {
+            let boot = self.env.clock.boot();
+            close_lane(lane, reason, boot, &mut self.closing);
         }
     }
 
@@ -314,18 +297,16 @@ impl<T: Clone> Queue<T> {
                 .and_then(|lane| lane.unsynced_since);
             write.sync |= all || since.is_some_and(|since| due(since, boot));
         }
-        let planned = |number: usize| writes.iter().any(|write| write.lane == number);
-        let late: Vec<FileWrite> = self
-            .lanes
-            .iter()
-            .enumerate()
-            .filter(|(number, lane)| {
-                lane.unsynced_since
-                    .is_some_and(|since| all || due(since, boot))
-                    && !planned(*number)
-            })
+        let is_late = |lane: &Lane| {
+            let since = lane.unsynced_since.filter(|_| !lane.busy);
+            since.is_some_and(|since| all || due(since, boot))
+        };
+        let lanes = self.lanes.iter_mut().enumerate();
+        let late = lanes
+            .filter(|(_, lane)| is_late(lane))
             .filter_map(|(number, lane)| {
                 let batch = lane.batch.clone()?;
+                lane.busy = true;
                 Some(FileWrite {
                     lane: number,
                     offset: batch.tail.offset,
@@ -337,8 +318,7 @@ impl<T: Clone> Queue<T> {
                     frames: Vec::new(),
                     close: None,
                 })
-            })
-            .collect();
+            });
         writes.extend(late);
     }
 }

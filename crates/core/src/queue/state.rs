@@ -150,8 +150,6 @@ pub struct Queue<T> {
     pub(super) seals_under_way: Vec<(u64, OpenView)>,
     /// Among those are batches that hold frames not known synced.
     pub(super) sealing_unsynced: bool,
-    /// Somebody wants batches closed that were perhaps part of the group under way.
-    pub(super) close_when_done: bool,
     /// Files made ahead that no key can use any more, since it is past their seq.
     pub(super) useless: Vec<PathBuf>,
     /// In order of seq. The id tells two apart where a file that somebody put back has a seq used since.
@@ -219,7 +217,6 @@ impl<T: Clone> Queue<T> {
             beats: Beats::new(boot),
             seals_under_way: Vec::new(),
             sealing_unsynced: false,
-            close_when_done: false,
             useless: Vec::new(),
             ready: BTreeMap::new(),
             newly_ready: false,

@@ -141,7 +141,10 @@ fn what_is_closed_behind_a_group_under_way_counts_too() {
         max_age: secs(5),
         ..off()
     });
-    world.run("wait 5s; submit other 1 10; plan").unwrap();
+    for key in 0..KEYS {
+        world.run(&format!("submit key-{key} 1 10")).unwrap();
+    }
+    world.run("wait 5s; plan").unwrap();
     for _ in 0..20 {
         world.commit().lock().close_due();
     }
