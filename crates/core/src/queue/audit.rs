@@ -84,9 +84,6 @@ impl<T: Clone> Queue<T> {
             demand(waits, || {
                 format!("slot {number} waits for nothing: {:?}", slot.id)
             })?;
-            demand(slot.failed.is_none(), || {
-                format!("slot {number} has failed and is not answered")
-            })?;
             demand(slot.frames_left > 0 || slot.reserved == Load::NONE, || {
                 format!("slot {number} has all its frames, and room for more")
             })?;

@@ -12,7 +12,7 @@ use super::group::{FileWrite, Group, GroupResult, Start};
 use super::incoming::{Ack, Answer, Failure};
 use super::keep::Spare;
 use super::pending::TakenFrame;
-use super::state::{Closing, Queue, release_frame};
+use super::state::{Closing, Queue};
 use crate::policy::{Deadline, Load};
 use crate::spool::layout::OpenName;
 
@@ -163,26 +163,21 @@ impl<T: Clone> Queue<T> {
             items: frame.header.items.into(),
             bytes: frame.item_bytes,
         });
-        let (left, failed, ack) = (slot.frames_left, slot.failed, slot.ack);
+        let (left, ack) = (slot.frames_left, slot.ack);
         if left > 0 {
             return;
         }
-        if failed.is_none() {
-            self.counters.submissions_accepted += 1;
+        self.counters.submissions_accepted += 1;
+        if ack == Ack::Delivered && !is_planted(Planted::GroupSpansBatches) {
+            self.all_durable(frame.slot, answers);
+            return;
         }
-        let answer = match failed {
-            Some(failure) => Answer::Failed(failure),
-            None if ack == Ack::Delivered && !is_planted(Planted::GroupSpansBatches) => {
-                self.all_durable(frame.slot, answers);
-                return;
-            }
-            None => Answer::Kept(match synced {
-                true => Ack::Synced,
-                false if is_planted(Planted::GroupSpansBatches) => ack,
-                false => ack.min(Ack::Written),
-            }),
+        let kept = match synced {
+            true => Ack::Synced,
+            false if is_planted(Planted::GroupSpansBatches) => ack,
+            false => ack.min(Ack::Written),
         };
-        self.answer(frame.slot, answer, answers);
+        self.answer(frame.slot, Answer::Kept(kept), answers);
     }
 
     /// Nothing of the group is there, or it was taken back: its submissions are refused, with what is left of
@@ -192,6 +187,10 @@ impl<T: Clone> Queue<T> {
         for write in group.writes {
             if let Some(lane) = self.lanes.get_mut(write.lane) {
                 lane.busy = false;
+                // What is left of a submission is behind the last frame that was taken.
+                if let Some(last) = write.frames.last() {
+                    lane.pending.drop_failed(|slot| slot == last.slot);
+                }
                 if let Some(reason) = lane.close.take() {
                     close_lane(lane, reason, boot, &mut self.closing);
                     self.keep_due = true;
@@ -216,33 +215,7 @@ impl<T: Clone> Queue<T> {
                 self.pending_bytes = self
                     .pending_bytes
                     .saturating_sub(frame.header.body_bytes as usize);
-                let Some(slot) = self.slots.get_mut(frame.slot) else {
-                    continue;
-                };
-                slot.failed = Some(failure);
-                slot.frames_left -= 1;
-                if slot.frames_left == 0 {
-                    self.answer(frame.slot, Answer::Failed(failure), answers);
-                }
-            }
-        }
-        // What is left of a submission that failed leaves the lanes, and is answered.
-        let mut dropped = Vec::new();
-        for lane in self.lanes.iter_mut() {
-            let slots = &self.slots;
-            dropped.extend(
-                lane.pending
-                    .drop_failed(|n| slots.get(n).is_none_or(|s| s.failed.is_some())),
-            );
-        }
-        for number in dropped {
-            release_frame(&mut self.slots, number);
-            if self
-                .slots
-                .get(number)
-                .is_some_and(|slot| slot.frames_left == 0)
-            {
-                self.answer(number, Answer::Failed(failure), answers);
+                self.answer(frame.slot, Answer::Failed(failure), answers);
             }
         }
         self.dirty

@@ -12,7 +12,7 @@ use super::incoming::Ack;
 use super::lanes::{Lane, Lanes};
 use super::pending::{TakenFrame, complete_headers};
 use super::slots::Slots;
-use super::state::{Closing, Queue, release_frame};
+use super::state::{Closing, Queue};
 use crate::env::File;
 use crate::policy::{Deadline, Fill};
 use crate::spool::kept::BatchContents;
@@ -152,13 +152,6 @@ impl<T: Clone> Queue<T> {
         let policy = self.options.policy.clone();
         self.close_if_full(number);
         let lane = self.lanes.get_mut(number)?;
-        let slots = &self.slots;
-        for number in lane
-            .pending
-            .drop_failed(|n| slots.get(n).is_none_or(|s| s.failed.is_some()))
-        {
-            release_frame(&mut self.slots, number);
-        }
         if lane.pending.is_empty() {
             return None;
         }

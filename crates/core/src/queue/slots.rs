@@ -20,8 +20,6 @@ pub(super) struct Slot<T> {
     pub frames_left: u32,
     /// Room that was taken for what of it is not kept yet.
     pub reserved: Load,
-    /// Set when a part of it failed: the rest is not written.
-    pub failed: Option<Failure>,
     /// What became of a part of it, where that is not delivered.
     pub fate: Option<Failure>,
     /// Batches with frames of it that have not ended, where somebody waits for the sink.
@@ -40,7 +38,6 @@ impl<T> Slot<T> {
             ack,
             frames_left: 1,
             reserved: Load::NONE,
-            failed: None,
             fate: None,
             awaited: 0,
             durable: false,

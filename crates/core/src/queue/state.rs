@@ -447,10 +447,3 @@ pub(super) fn view(batch: &OpenBatch, closing: Option<SealReason>) -> OpenView {
         closing,
     }
 }
-
-/// A frame of this submission is not pending any more, without having been written.
-pub(super) fn release_frame<T>(slots: &mut Slots<T>, number: u32) {
-    if let Some(slot) = slots.get_mut(number) {
-        slot.frames_left -= 1;
-    }
-}
