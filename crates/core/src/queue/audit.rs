@@ -40,9 +40,9 @@ impl<T: Clone> Queue<T> {
     }
 
     fn audit_held(&self) -> Result<(), String> {
-        let open = self.open_views().into_iter().map(|view| Load {
-            items: view.fill.items.into(),
-            bytes: view.fill.bytes,
+        let open = self.unsealed().map(|(_, fill, _)| Load {
+            items: fill.items.into(),
+            bytes: fill.bytes,
         });
         let ready = self.ready().map(|batch| batch.name.load());
         let sum = open.chain(ready).fold(self.reserved(), Load::plus);
@@ -101,7 +101,7 @@ impl<T: Clone> Queue<T> {
     }
 
     fn audit_awaited(&self) -> Result<(), String> {
-        let open = self.open_views().into_iter().map(|view| view.header.id);
+        let open = self.unsealed().map(|(header, ..)| header.id);
         let ready = self.ready().map(|batch| batch.name.id);
         let here: HashSet<BatchId> = open.chain(ready).collect();
         self.awaited.audit(&self.slots, &here)?;

@@ -190,12 +190,9 @@ impl<T: Clone> Queue<T> {
 
     /// The lowest seq of what is not delivered yet.
     pub(super) fn oldest_seq(&self) -> Option<u64> {
-        let open = self.lanes.iter().filter_map(|lane| lane.batch.as_ref());
-        let open = open.map(|batch| batch.header.seq);
-        let closing = self.closing.iter().map(|closing| closing.batch.header.seq);
-        let sealing = self.seals_under_way.iter().map(|(seq, _)| *seq);
+        let unsealed = self.unsealed().map(|(header, ..)| header.seq);
         let ready = self.ready.first_key_value().map(|((seq, _), _)| *seq);
-        open.chain(closing).chain(sealing).chain(ready).min()
+        unsealed.chain(ready).min()
     }
 
     /// Whoever waits for the sink is told that it will not be in this process: the queue is about to stop.

@@ -124,7 +124,7 @@ impl<T: Clone> Commit<T> {
         }
         self.wait_for_group()?;
         self.seal_closed()?;
-        if self.lock().is_sealing(&making.header.key, making.name.seq) {
+        if self.lock().is_unsealed(&making.header.key, making.name.seq) {
             if self.space().is_read_only() {
                 return Err(CreateError::ReadOnly);
             }
@@ -271,25 +271,21 @@ impl<T: Clone> Queue<T> {
     /// not sealed.
     fn close_before(&mut self, key: &Key, seq: u64) -> bool {
         let boot = self.env.clock.boot();
-        let Some(lane) = self.lanes.follow(key, seq) else {
-            // The key may be forgotten while its last batch still waits for the seal.
-            return self.is_sealing(key, seq);
-        };
-        let is_open = lane.batch.is_some() || lane.busy;
-        if is_open {
+        if let Some(lane) = self.lanes.follow(key, seq)
+            && (lane.batch.is_some() || lane.busy)
+        {
             close_lane(lane, SealReason::Flush, boot, &mut self.closing);
             self.keep_due = true;
+            return true;
         }
-        is_open || self.is_sealing(key, seq)
+        // The key may be forgotten while its last batch still waits for the seal.
+        self.is_unsealed(key, seq)
     }
 
-    /// Whether a closed batch of a key, before this seq, waits for its seal.
-    fn is_sealing(&self, key: &Key, seq: u64) -> bool {
-        let closing = self.closing.iter().map(|closing| &closing.batch.header);
-        let sealing = self.seals_under_way.iter().map(|(_, view)| &view.header);
-        closing
-            .chain(sealing)
-            .any(|header| header.key == *key && header.seq < seq)
+    /// Whether a batch of a key, before this seq, is not sealed.
+    fn is_unsealed(&self, key: &Key, seq: u64) -> bool {
+        self.unsealed()
+            .any(|(header, ..)| header.key == *key && header.seq < seq)
     }
 }
 

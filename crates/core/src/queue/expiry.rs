@@ -378,16 +378,9 @@ impl<T: Clone> Queue<T> {
 
     /// Whether this is a batch that is being filled or closed, and its lifespan is over.
     fn is_open_over(&mut self, id: BatchId) -> bool {
-        let open = self.lanes.iter().filter_map(|lane| lane.batch.as_ref());
-        let closing = self.closing.iter().map(|closing| &closing.batch);
-        let sealing = self.seals_under_way.iter().map(|(_, view)| view);
-        let found = open
-            .chain(closing)
-            .map(|batch| (batch.id(), batch.deadline))
-            .chain(sealing.map(|view| (view.header.id, view.deadline)))
-            .find(|(found, _)| *found == id)
-            .map(|(_, deadline)| deadline);
-        found.is_some_and(|deadline| self.is_over(deadline))
+        let found = self.unsealed().find(|(header, ..)| header.id == id);
+        let deadline = found.map(|(.., deadline)| deadline);
+        deadline.is_some_and(|deadline| self.is_over(deadline))
     }
 
     /// Claims what has expired right behind a batch, a group of it.

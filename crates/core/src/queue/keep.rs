@@ -237,7 +237,7 @@ impl<T: Clone> Queue<T> {
             .any(|c| c.batch.synced_to < c.batch.tail.offset);
         self.seals_under_way = closing
             .iter()
-            .map(|c| (c.batch.header.seq, view(&c.batch, Some(c.reason))))
+            .map(|c| view(&c.batch, Some(c.reason)))
             .collect();
         Some(SealJob {
             closing,

@@ -12,9 +12,9 @@ use super::incoming::Ack;
 use super::lanes::{Lane, Lanes};
 use super::pending::{TakenFrame, complete_headers};
 use super::slots::Slots;
-use super::state::{Closing, Queue};
+use super::state::{Closing, Queue, fill_of};
 use crate::env::File;
-use crate::policy::{Deadline, Fill};
+use crate::policy::Deadline;
 use crate::spool::kept::BatchContents;
 use crate::spool::layout::OpenName;
 use crate::spool::open::OpenBatch;
@@ -209,11 +209,7 @@ impl<T: Clone> Queue<T> {
         let Some(batch) = &lane.batch else {
             return;
         };
-        let fill = Fill {
-            items: batch.tail.items,
-            bytes: batch.tail.bytes,
-        };
-        let full = self.options.policy.after_item(fill);
+        let full = self.options.policy.after_item(fill_of(batch));
         if let Some(reason) = full.or(is_over.then_some(SealReason::Lifespan)) {
             let boot = self.env.clock.boot();
             close_lane(lane, reason, boot, &mut self.closing);

@@ -101,11 +101,8 @@ impl<T> Slots<T> {
 
     /// Numbers of those that wait for the sink alone.
     pub(super) fn durable(&self) -> Vec<u32> {
-        let slots = self.slots.iter().zip(0..);
-        slots
-            .filter(|(slot, _)| slot.as_ref().is_some_and(|slot| slot.durable))
-            .map(|(_, number)| number)
-            .collect()
+        let durable = self.iter().filter(|(_, slot)| slot.durable);
+        durable.map(|(number, _)| number).collect()
     }
 
     /// Takes all of them.

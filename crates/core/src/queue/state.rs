@@ -147,7 +147,7 @@ pub struct Queue<T> {
     pub(super) prefill_bytes: u64,
     pub(super) closing: VecDeque<Closing>,
     pub(super) beats: Beats,
-    pub(super) seals_under_way: Vec<(u64, OpenView)>,
+    pub(super) seals_under_way: Vec<OpenView>,
     /// Among those are batches that hold frames not known synced.
     pub(super) sealing_unsynced: bool,
     /// Files made ahead that no key can use any more, since it is past their seq.
@@ -326,10 +326,20 @@ impl<T: Clone> Queue<T> {
             .filter_map(|lane| lane.batch.as_ref())
             .map(|b| view(b, None));
         let closing = self.closing.iter().map(|c| view(&c.batch, Some(c.reason)));
-        let sealing = self.seals_under_way.iter().map(|(_, view)| view.clone());
+        let sealing = self.seals_under_way.iter().cloned();
         let mut views: Vec<_> = open.chain(closing).chain(sealing).collect();
         views.sort_by_key(|view| view.header.seq);
         views
+    }
+
+    /// The same in no order, and only what most want to know of them.
+    pub(super) fn unsealed(&self) -> impl Iterator<Item = (&FileHeader, Fill, Deadline)> {
+        let open = self.lanes.iter().filter_map(|lane| lane.batch.as_ref());
+        let closing = self.closing.iter().map(|closing| &closing.batch);
+        let here = open.chain(closing);
+        let sealing = self.seals_under_way.iter();
+        here.map(|batch| (&batch.header, fill_of(batch), batch.deadline))
+            .chain(sealing.map(|view| (&view.header, view.fill, view.deadline)))
     }
 
     /// Keys that are remembered: those with a batch or frames that wait, and some of late.
@@ -345,9 +355,8 @@ impl<T: Clone> Queue<T> {
 
     /// As [`ready`](Self::ready), those with a higher seq.
     pub fn ready_after(&self, seq: u64) -> impl Iterator<Item = &ReadyBatch> {
-        self.ready
-            .range((Bound::Excluded(last_of(seq)), Bound::Unbounded))
-            .map(|(_, found)| &found.batch)
+        let behind = self.ready_from(Some(last_of(seq)));
+        behind.map(|found| &found.batch)
     }
 
     /// As [`dead`](Self::dead), those with a higher seq.
@@ -433,13 +442,17 @@ fn last_of(seq: u64) -> (u64, BatchId) {
     (seq, BatchId::from_bytes([u8::MAX; 16]))
 }
 
+pub(super) fn fill_of(batch: &OpenBatch) -> Fill {
+    Fill {
+        items: batch.tail.items,
+        bytes: batch.tail.bytes,
+    }
+}
+
 pub(super) fn view(batch: &OpenBatch, closing: Option<SealReason>) -> OpenView {
     OpenView {
         header: batch.header.clone(),
-        fill: Fill {
-            items: batch.tail.items,
-            bytes: batch.tail.bytes,
-        },
+        fill: fill_of(batch),
         expires_at: batch.expires_at(),
         deadline: batch.deadline,
         path: batch.path.clone(),

@@ -84,11 +84,11 @@ impl<T: Clone> Commit<T> {
 impl<T: Clone> Queue<T> {
     /// Closes all open batches and returns the seqs of all that are not delivered yet, with their items.
     pub(super) fn flush(&mut self, reason: SealReason) -> Vec<(u64, u64)> {
-        let open: Vec<_> = self
-            .open_views()
-            .iter()
-            .map(|view| (view.header.seq, u64::from(view.fill.items)))
+        let unsealed = self.unsealed();
+        let mut open: Vec<_> = unsealed
+            .map(|(header, fill, _)| (header.seq, u64::from(fill.items)))
             .collect();
+        open.sort_unstable();
         self.close_all(reason);
         let ready = self.ready().map(|batch| (batch.name.seq, batch.name.items));
         ready.chain(open).collect()
@@ -96,11 +96,7 @@ impl<T: Clone> Queue<T> {
 
     /// Those of these seqs that are still to be delivered, the last ones first: they are delivered last.
     fn undelivered(&self, seqs: &[(u64, u64)]) -> impl Iterator<Item = u64> {
-        let open: Vec<_> = self
-            .open_views()
-            .iter()
-            .map(|view| view.header.seq)
-            .collect();
+        let open: Vec<_> = self.unsealed().map(|(header, ..)| header.seq).collect();
         let is_ready = |seq: u64| {
             let from = self.ready_after(seq.saturating_sub(1));
             let mut from = from.map(|batch| batch.name.seq);
