@@ -39,30 +39,25 @@ impl<T: Clone> Queue<T> {
             return Ok(self.begin_synced(incoming.ack.min(Ack::Synced), ticket));
         }
         self.check_limits(incoming)?;
+        let lane = self.lanes.number(incoming.key)?;
         let need = load_of(incoming, skip);
         self.reserve(need)?;
         if is_planted(Planted::AckBeforeAppend) {
-            self.queue_frames(incoming, None, skip, need)?;
+            self.queue_frames(incoming, lane, None, skip, need);
             return Ok(Begun::Known);
         }
-        self.queue_frames(incoming, Some(ticket), skip, need)?;
+        self.queue_frames(incoming, lane, Some(ticket), skip, need);
         Ok(Begun::Waiting)
     }
 
     fn queue_frames(
         &mut self,
         incoming: &Incoming<'_>,
+        lane_number: usize,
         ticket: Option<T>,
         skip: u32,
         reserved: Load,
-    ) -> Result<(), Refusal> {
-        let lane_number = match self.lanes.number(incoming.key) {
-            Ok(number) => number,
-            Err(error) => {
-                self.release(reserved);
-                return Err(error.into());
-            }
-        };
+    ) {
         let id = incoming.view.submission();
         let number = self.slots.insert(Slot {
             reserved,
@@ -79,10 +74,9 @@ impl<T: Clone> Queue<T> {
             }
             lane.pending.push(incoming, number, skip);
         }
-        Ok(())
     }
 
-    pub(super) fn check_limits(&self, incoming: &Incoming<'_>) -> Result<(), Refusal> {
+    fn check_limits(&self, incoming: &Incoming<'_>) -> Result<(), Refusal> {
         let policy = &self.options.policy;
         let max = policy.bytes_bound();
         if incoming.view.item_bytes() > max
@@ -98,9 +92,6 @@ impl<T: Clone> Queue<T> {
             + 2 * (incoming.view.item_bytes() / max.max(1));
         if parts > u64::from(u16::MAX) - 2 {
             return Err(Refusal::TooManyParts);
-        }
-        if incoming.key.len() > batchd_frame::ids::KEY_BYTES_MAX {
-            return Err(batchd_frame::NameError::Key(incoming.key.len()).into());
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ use batchd_frame::{
 
 use super::commit::{Broken, Commit};
 use super::due::close_lane;
-use super::incoming::{Ack, Incoming, Refusal};
+use super::incoming::Refusal;
 use super::state::Queue;
 use crate::error::{At, FsError};
 use crate::policy::{Deadline, Load};
@@ -198,7 +198,7 @@ impl<T: Clone> Queue<T> {
             return Err(Refusal::Stopped.into());
         }
         let created_at = self.env.clock.wall_micros();
-        self.check_creation(creation, created_at)?;
+        self.check_creation(creation)?;
         let key = Key::new(creation.key).map_err(Refusal::from)?;
         // Full is full, for whatever brings items.
         self.reserve(Load {
@@ -234,7 +234,7 @@ impl<T: Clone> Queue<T> {
         })
     }
 
-    fn check_creation(&self, creation: &Creation<'_>, now: u64) -> Result<(), CreateError> {
+    fn check_creation(&self, creation: &Creation<'_>) -> Result<(), CreateError> {
         let Creation { view, .. } = creation;
         let policy = &self.options.policy;
         if view.count() == 0 {
@@ -254,16 +254,6 @@ impl<T: Clone> Queue<T> {
         if bytes > max {
             return Err(CreateError::OverMaxBytes { bytes, max });
         }
-        self.check_limits(&Incoming {
-            key: creation.key,
-            body: creation.body,
-            body_crc: creation.body_crc,
-            view: creation.view,
-            ack: Ack::Synced,
-            repeat: false,
-            end_of_batch: true,
-            received_at: now,
-        })?;
         Ok(())
     }
 
