@@ -51,9 +51,9 @@ fn a_batch_has_one_owner_until_the_claim_is_dropped() {
 #[test]
 fn a_batch_that_ended_cannot_be_claimed_and_a_dead_one_can() {
     let mut world = ready(2);
-    let delivered = world.commit().next_ready().unwrap().name.id;
+    let delivered = world.next_ready().unwrap().name.id;
     world.run("deliver").unwrap();
-    let buried = world.commit().next_ready().unwrap().name.id;
+    let buried = world.next_ready().unwrap().name.id;
     world.run("bury").unwrap();
     let commit = world.commit();
     assert_eq!(commit.claim(delivered).unwrap_err(), NotClaimed::Missing);

@@ -56,7 +56,7 @@ fn advance_micros(world: &World, micros: u64) {
 fn a_batch_expires_past_its_lifespan_and_not_at_it() {
     let mut world = started(mortal(OnExpire::Dead));
     world.run("create a 2 20; wait 10000").unwrap();
-    let id = world.commit().next_ready().unwrap().name.id;
+    let id = world.next_ready().unwrap().name.id;
     assert!(!world.touch(id).unwrap());
     world.run("clean").unwrap();
     assert!(world.commit().find_sealed(id).is_some());
@@ -201,7 +201,7 @@ fn a_wall_clock_that_is_set_while_it_runs_changes_nothing() {
 fn after_a_wall_clock_was_set_back_nothing_expires_until_it_has_caught_up() {
     let mut world = started(mortal(OnExpire::Dead));
     world.run("create a 1 20; wait 20000").unwrap();
-    let before = world.commit().next_ready().unwrap().name;
+    let before = world.next_ready().unwrap().name;
     world
         .run(&format!("wall -{DAY}; reopen; create a 1 20"))
         .unwrap();
@@ -315,7 +315,7 @@ fn a_batch_that_runs_out_during_its_attempt_is_delivered() {
 fn a_batch_that_ran_out_during_a_failed_attempt_expires_with_its_last_error() {
     let mut world = started(mortal(OnExpire::Dead));
     world.run("create a 2 20").unwrap();
-    let batch = world.commit().next_ready().unwrap();
+    let batch = world.next_ready().unwrap();
     world.commit().note_failure(&batch, 3, "no route");
     world.run("wait 10001; clean").unwrap();
     let batch = *world.commit().lock().dead().next().unwrap();
@@ -436,7 +436,7 @@ fn a_file_that_is_gone_does_not_hold_up_the_cleaner() {
     let mut world = started(mortal(OnExpire::Drop));
     world.run("create a 1 20; create a 1 20").unwrap();
     let path = {
-        let batch = world.commit().next_ready().unwrap();
+        let batch = world.next_ready().unwrap();
         world.commit().layout().sealed(&batch)
     };
     world.commit().env().fs.unlink(&path).unwrap();

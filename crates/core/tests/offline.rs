@@ -637,7 +637,7 @@ fn what_a_crash_left_of_a_verdict_is_no_damage_once_there_is_another() {
     policy.lifespan = Some(Duration::from_secs(10));
     let mut world = World::started(policy.clone());
     world.run("wait 60000; create a 1 20").unwrap();
-    let batch = world.commit().next_ready().unwrap();
+    let batch = world.next_ready().unwrap();
     // Long enough for several sectors.
     world.commit().note_failure(&batch, 1, &"no ".repeat(700));
     world.disk.sync_all();

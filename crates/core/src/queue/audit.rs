@@ -24,6 +24,12 @@ impl<T: Clone> Queue<T> {
         self.slots.iter().count()
     }
 
+    /// Keys that are remembered: those with a batch or frames that wait, and some of late.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        self.lanes.keys()
+    }
+
     /// Compares the accounts that the queue keeps with what they are accounts of. Call it while no group is under
     /// way and no batch is being created.
     ///

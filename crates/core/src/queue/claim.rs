@@ -14,8 +14,8 @@ use super::commit::Commit;
 use super::state::Queue;
 use crate::spool::layout::ReadyBatch;
 
-/// A look for a batch by its id passes over so many at a time, so that submissions wait little for the lock.
-const LOOK_BATCHES: usize = 4096;
+/// A look through the batches passes over so many at a time, so that submissions wait little for the lock.
+pub(super) const LOOK_BATCHES: usize = 4096;
 
 /// A sealed batch in the hands of one owner, until it is dropped.
 ///
@@ -88,7 +88,7 @@ impl<T: Clone> Commit<T> {
         queue.claims.take(next)
     }
 
-    /// Claims the oldest ready batch that nobody has.
+    /// Claims the oldest ready batch that nobody has. Tests do; nothing else does.
     #[must_use]
     pub fn claim_oldest(&self) -> Option<Claim> {
         let queue = self.lock();

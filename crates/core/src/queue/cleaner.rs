@@ -7,16 +7,13 @@ use std::time::Duration;
 
 use batchd_frame::BatchId;
 
-use super::claim::Claim;
+use super::claim::{Claim, LOOK_BATCHES};
 use super::commit::{Broken, Commit};
 use super::delivery::FinishError;
 use super::expiry::GROUP_BATCHES;
 use super::state::Queue;
 use crate::error::FsError;
 use crate::policy::ExpiryRules;
-
-/// The cleaner passes over so many at a time, and gives the lock back in between.
-const LOOK_BATCHES: usize = 4096;
 
 /// Where the cleaner's round is.
 #[derive(Debug, Clone, Copy)]

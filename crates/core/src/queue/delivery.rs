@@ -37,12 +37,6 @@ impl From<LedgerError> for FinishError {
 }
 
 impl<T: Clone> Commit<T> {
-    /// The batch that is delivered next.
-    #[must_use]
-    pub fn next_ready(&self) -> Option<ReadyBatch> {
-        self.lock().ready().next().copied()
-    }
-
     /// Opens a sealed batch for reading.
     ///
     /// # Errors

@@ -61,8 +61,7 @@ impl<T: Clone> Commit<T> {
     pub fn print(&self) -> QueuePrint {
         let ledger = self.ledger().print();
         let queue = self.lock();
-        // One that could not be renamed lies in `open/`, and is renamed at the next start.
-        // One that is delivered from `open/` has another name at the next start.
+        // One that could not be renamed is delivered from `open/`, and has this name only at the next start.
         let ready = queue.ready().filter(|batch| batch.place == Place::Ready);
         QueuePrint::new(self.name().clone(), ready, queue.dead(), ledger)
     }

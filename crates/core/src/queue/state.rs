@@ -342,12 +342,6 @@ impl<T: Clone> Queue<T> {
             .chain(sealing.map(|view| (&view.header, view.fill, view.deadline)))
     }
 
-    /// Keys that are remembered: those with a batch or frames that wait, and some of late.
-    #[must_use]
-    pub fn keys(&self) -> usize {
-        self.lanes.keys()
-    }
-
     /// Batches that wait for delivery, in order of seq.
     pub fn ready(&self) -> impl Iterator<Item = &ReadyBatch> {
         self.ready.values().map(|perishable| &perishable.batch)

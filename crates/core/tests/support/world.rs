@@ -166,6 +166,11 @@ impl World {
         self.commit.as_ref().expect("started")
     }
 
+    /// The batch that is delivered next.
+    pub fn next_ready(&self) -> Option<ReadyBatch> {
+        self.commit().lock().ready().next().copied()
+    }
+
     /// Starts the process and runs a script: all that was said. Where the process died, the last line says of what.
     #[must_use]
     pub fn told(mut self, script: &str) -> String {
@@ -212,7 +217,7 @@ impl World {
             }
             ["clean"] => self.clean()?,
             ["touch"] => {
-                if let Some(batch) = self.commit().next_ready() {
+                if let Some(batch) = self.next_ready() {
                     self.touch(batch.name.id)?;
                 }
             }
@@ -260,7 +265,7 @@ impl World {
                 }
             }
             ["drop"] => {
-                if let Some(batch) = self.commit().next_ready() {
+                if let Some(batch) = self.next_ready() {
                     let (inspection, items) = self.read(&batch)?;
                     let finished = self.commit().finish(&batch, Outcome::Dropped, &inspection);
                     finished.map_err(dead)?;
