@@ -127,12 +127,12 @@ fn what_does_not_fit_a_batch_is_not_created() {
         .run("create a 2 2000; create a 1 600; list; ledger")
         .unwrap();
     assert_snapshot!(world.out, @"
-    0 not created: 5 items are more than max_items of the queue, 4
-    1 not created: 5000 bytes of items are more than max_bytes of the queue, 4000
-    2 not created: 4500 bytes of items are more than max_bytes of the queue, 4000
+    0 not created: 5 items are more than `max_items` of the queue, 4: give less at once, or raise it
+    1 not created: 5000 bytes of items are more than `max_bytes` of the queue, 4000: give less at once, or raise it
+    2 not created: 4500 bytes of items are more than `max_bytes` of the queue, 4000: give less at once, or raise it
     3 not created: a lifespan is longer than nothing: leave it out for that of the queue
     4 created as 1
-    5 not created: the spool holds 4000 bytes of items, of the 4500 it may
+    5 not created: the spool holds 4000 bytes of items, of the 4500 it may (`max_bytes` of [spool]): wait for deliveries, or raise it
     ready 1: 4.0 4.1
     ");
     let files = world.files_in("spool/queues/q/ready");
@@ -284,7 +284,7 @@ fn where_nothing_can_be_written_that_is_said_also_where_an_older_batch_cannot_be
     let script = "submit a 1 10; lead; readonly; create a 1 10; heal all; keep; list";
     assert_snapshot!(run(small(), script), @r"
     0 Kept(Synced)
-    1 not created: the file system of the spool is read-only
+    1 not created: the file system of the spool is read-only: nothing is taken until it is mounted read-write
     ready 1: 0.0
     ");
 }

@@ -120,7 +120,7 @@ fn a_full_spool_drops_batches_of_the_queue_that_wants_room() {
     assert_snapshot!(world.told(script), @r"
     0 Kept(Synced)
     1 Kept(Synced)
-    2 refused: the spool holds 80 bytes of items, of the 100 it may
+    2 refused: the spool holds 80 bytes of items, of the 100 it may (`max_bytes` of [spool]): wait for deliveries, or raise it
     ready 2: 1.0 1.1
     2 Kept(Synced)
     used 80, free 18446744073709551615, shortage: none

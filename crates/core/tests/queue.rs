@@ -101,7 +101,7 @@ fn parts_of_one_submission_are_delivered_in_order() {
 fn an_item_over_max_bytes_is_refused_at_the_door() {
     let script = "submit a 1 101; submit a 1 100; lead; list";
     assert_snapshot!(run_under("items off bytes 100", script), @r"
-        0 refused: an item of 101 bytes is longer than max_bytes of the queue, 100
+        0 refused: an item of 101 bytes is longer than `max_bytes` of the queue, 100: split it, or raise it
         1 Kept(Synced)
         open 1: 1.0
         closing 1: max_bytes
@@ -520,7 +520,7 @@ fn a_failed_seal_stops_the_queue_and_answers_who_waits() {
     world.lead().unwrap_err();
     assert_snapshot!(world.out, @r"
     0 Kept(Written)
-    0 refused: the queue has stopped
+    0 refused: the daemon is stopping: repeat it when it is back
     1 Failed(Unknown)
     ");
 }
@@ -538,7 +538,7 @@ fn a_repeat_of_what_is_kept_is_known_in_a_full_spool() {
         .unwrap();
     assert_snapshot!(world.out, @r"
     0 Kept(Synced)
-    1 refused: the spool holds 90 bytes of items, of the 100 it may
+    1 refused: the spool holds 90 bytes of items, of the 100 it may (`max_bytes` of [spool]): wait for deliveries, or raise it
     0 known
     ");
 }

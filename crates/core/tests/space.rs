@@ -64,7 +64,7 @@ fn dead_batches_count_for_the_spool_and_not_for_the_queue() {
     2 refused: the queue holds 4 items, and 4 are allowed (`quota_items`): wait for deliveries, or raise it
     used 100, free 18446744073709551615, shortage: none
     delivered 2: 1.0 1.1 1.2 1.3
-    3 refused: the spool holds 60 bytes of items, of the 100 it may
+    3 refused: the spool holds 60 bytes of items, of the 100 it may (`max_bytes` of [spool]): wait for deliveries, or raise it
     4 Kept(Synced)
     5 refused: the queue holds 4 items, and 4 are allowed (`quota_items`): wait for deliveries, or raise it
     used 100, free 18446744073709551615, shortage: none

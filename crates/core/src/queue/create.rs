@@ -47,10 +47,12 @@ pub enum CreateError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// No items.
-    #[error("a batch has at least one item")]
+    #[error("a batch has at least one item: the input was empty")]
     Empty,
     /// More items than a batch of this queue may hold.
-    #[error("{items} items are more than max_items of the queue, {max}")]
+    #[error(
+        "{items} items are more than `max_items` of the queue, {max}: give less at once, or raise it"
+    )]
     OverMaxItems {
         /// How many.
         items: u32,
@@ -58,7 +60,9 @@ pub enum CreateError {
         max: u32,
     },
     /// More bytes than a batch of this queue may hold.
-    #[error("{bytes} bytes of items are more than max_bytes of the queue, {max}")]
+    #[error(
+        "{bytes} bytes of items are more than `max_bytes` of the queue, {max}: give less at once, or raise it"
+    )]
     OverMaxBytes {
         /// How many.
         bytes: u64,
@@ -72,10 +76,14 @@ pub enum CreateError {
     #[error("a batch that is created has no submission id")]
     HasId,
     /// The file system is full. Nothing is kept.
-    #[error("the file system is full: {0}")]
+    #[error(
+        "the file system is full ({0}): free some space; submissions are taken again by themselves"
+    )]
     NoSpace(String),
     /// The file system is read-only. Nothing is kept.
-    #[error("the file system of the spool is read-only")]
+    #[error(
+        "the file system of the spool is read-only: nothing is taken until it is mounted read-write"
+    )]
     ReadOnly,
     /// Whether the batch is there is not known, and the process must stop.
     #[error(transparent)]

@@ -56,7 +56,9 @@ pub enum Begun {
 #[non_exhaustive]
 pub enum Refusal {
     /// An item does not fit into any batch of this queue.
-    #[error("an item of {bytes} bytes is longer than max_bytes of the queue, {max}")]
+    #[error(
+        "an item of {bytes} bytes is longer than `max_bytes` of the queue, {max}: split it, or raise it"
+    )]
     ItemOverMaxBytes {
         /// Its length.
         bytes: u64,
@@ -105,7 +107,9 @@ pub enum Refusal {
     #[error("the queue has no sink, so that nothing of it is ever delivered: ask for \"synced\"")]
     NoSink,
     /// Too many wait for the sink already.
-    #[error("{0} submissions wait for the sink of this queue already")]
+    #[error(
+        "{0} submissions wait for the sink of this queue already: wait for deliveries, or ask for \"synced\""
+    )]
     TooManyWaiting(usize),
     /// A repeat of what was kept before and ended otherwise than delivered.
     #[error("it was kept before, and its batch ended without being delivered, or not whole")]
@@ -114,7 +118,7 @@ pub enum Refusal {
     #[error("which submissions were kept before the start is still being read: repeat it")]
     Recalling,
     /// The queue has stopped, after a failed sync or because the daemon stops.
-    #[error("the queue has stopped")]
+    #[error("the daemon is stopping: repeat it when it is back")]
     Stopped,
 }
 

@@ -48,7 +48,10 @@ pub struct SpaceLimits {
 #[non_exhaustive]
 pub enum Shortage {
     /// It holds as much as it may.
-    #[error("the spool holds {used} bytes of items, of the {max} it may")]
+    #[error(
+        "the spool holds {used} bytes of items, of the {max} it may (`max_bytes` of [spool]): \
+         wait for deliveries, or raise it"
+    )]
     SpoolFull {
         /// What it holds.
         used: u64,
