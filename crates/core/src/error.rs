@@ -28,6 +28,12 @@ impl FsError {
         self.source.kind() == io::ErrorKind::ReadOnlyFilesystem
     }
 
+    /// Whether whatever else is to be written there would fare no better.
+    #[must_use]
+    pub fn stops_all_writes(&self) -> bool {
+        self.is_no_space() || self.is_read_only()
+    }
+
     /// Whether there is no file to be opened, and trying again does not help: nothing is there, or something that
     /// is no regular file.
     #[must_use]

@@ -193,6 +193,27 @@ fn repeats_wait_until_it_is_read_what_sealed_batches_hold() {
     ");
 }
 
+#[test]
+fn a_seal_is_found_also_while_its_batch_is_being_set_aside() {
+    let mut world = World::started(small());
+    world.run("submit a 4 10; lead; keep; stop").unwrap();
+    world.recalls = false;
+    world.start().unwrap();
+    let batch = world.next_ready().unwrap();
+    // What comes first when it expires. What it holds is entered a good while later.
+    let layout = world.commit().layout();
+    let dead = layout.dead().join(batch.name.to_string());
+    let fs = &world.commit().env().fs;
+    fs.rename(&layout.sealed(&batch), &dead).unwrap();
+    world.run("recall; recall; repeat 0").unwrap();
+    assert_snapshot!(world.out, @r"
+    0 Kept(Synced)
+    there is more to recall
+    all is recalled
+    0 known
+    ");
+}
+
 /// Three batches of one submission each, and a fault in what reads them behind the start.
 fn recall_with(kind: OpKind, nth: u64, fault: Fault) -> String {
     let mut world = World::started(small());

@@ -481,6 +481,39 @@ fn an_expiring_batch_that_is_damaged_keeps_every_byte() {
 }
 
 #[test]
+fn what_becomes_of_those_behind_is_no_failure_of_the_batch_that_expired() {
+    let mut world = started(mortal(OnExpire::Dead));
+    world
+        .run("create a 1 20; create a 1 20; wait 11000")
+        .unwrap();
+    world.disk.fail_nth(OpKind::Rename, 2, Fault::once(EIO));
+    let first = world.commit().claim_next().unwrap();
+    world.commit().expire_from(&first).unwrap();
+    drop(first);
+    world.disk.fail_nth(OpKind::Rename, 1, Fault::once(EIO));
+    let second = world.commit().claim_next().unwrap();
+    world.commit().expire_from(&second).unwrap_err();
+}
+
+#[test]
+fn a_read_only_disk_ends_the_round_of_the_cleaner() {
+    let mut world = started(mortal(OnExpire::Dead));
+    for _ in 0..70 {
+        world.run("create a 1 20").unwrap();
+    }
+    world.run("wait 11000; readonly").unwrap();
+    let cleaned = world.commit().clean().unwrap();
+    assert_eq!(cleaned.expired, 0);
+    assert_eq!(cleaned.next_due, Some(Duration::from_secs(1)));
+    world.run("heal; wait 1000; clean").unwrap();
+    assert!(
+        world.out.ends_with("cleaned 64\ncleaned 6\n"),
+        "{}",
+        world.out
+    );
+}
+
+#[test]
 fn a_batch_that_cannot_be_ended_now_does_not_hold_up_the_others() {
     let mut world = started(mortal(OnExpire::Dead));
     world

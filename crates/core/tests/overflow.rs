@@ -128,6 +128,30 @@ fn a_full_spool_drops_batches_of_the_queue_that_wants_room() {
 }
 
 #[test]
+fn a_spool_that_other_queues_fill_drops_nothing_in_vain() {
+    let mut world = World::new(Policy {
+        quota: Quota::default(),
+        ..dropping(0, 2)
+    });
+    world.spool_bytes_max = 200;
+    world.start().unwrap();
+    world.run("submit a 2 20; lead; keep").unwrap();
+    // So much is another queue's.
+    world.commit().space().take(100).unwrap();
+    world
+        .run("submit a 2 60; keep; list; submit a 2 40; keep; repeat 2; lead; keep; list")
+        .unwrap();
+    assert_snapshot!(world.out, @r"
+    0 Kept(Synced)
+    1 refused: the spool holds 140 bytes of items, of the 200 it may (`max_bytes` of [spool]): wait for deliveries, or raise it
+    ready 1: 0.0 0.1
+    2 refused: the spool holds 140 bytes of items, of the 200 it may (`max_bytes` of [spool]): wait for deliveries, or raise it
+    2 Kept(Synced)
+    ready 2: 2.0 2.1
+    ");
+}
+
+#[test]
 fn a_full_disk_drops_what_makes_room_and_nothing_in_vain() {
     let mut world = World::new(Policy {
         quota: Quota::default(),

@@ -95,10 +95,10 @@ impl<T: Clone> Commit<T> {
         Ok(cleaned)
     }
 
-    /// What cannot be done now is left to the next round. Where there is no room, this one ends.
+    /// What cannot be done now is left to the next round. Where nothing can be written, this one ends.
     fn leave(&self, error: &FsError) {
         tracing::warn!(%error, "expired batches cannot be set aside or dropped now; tried again");
-        if !error.is_no_space() {
+        if !error.stops_all_writes() {
             return;
         }
         let mut queue = self.lock();

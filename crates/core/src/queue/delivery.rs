@@ -88,11 +88,8 @@ impl<T: Clone> Commit<T> {
         // Where the directory is gone too, the whole spool is away, and may come back.
         let path = self.layout().sealed(batch);
         let dir = path.parent().unwrap_or(Path::new("."));
-        self.env()
-            .fs
-            .read_dir(dir)
-            .at("list", dir)
-            .map_err(FinishError::Retry)?;
+        let there = self.env().fs.space(dir).at("look for", dir);
+        there.map_err(FinishError::Retry)?;
         self.record(&[self.ledger_line(batch, Outcome::Removed, why, Vec::new())])?;
         tracing::error!(
             batch = %batch.name.id, path = %path.display(), items = batch.name.items, why,
@@ -144,14 +141,8 @@ impl<T: Clone> Commit<T> {
         let mut ledger = self.ledger();
         // Whoever held it before may have failed to sync it.
         self.demand_sound_for(&self.layout().ledger())?;
-        let mut appended = ledger.append(lines);
-        while matches!(&appended, Err(LedgerError::Untouched(error)) if error.is_no_space())
-            && self.make_way()
-        {
-            appended = ledger.append(lines);
-        }
+        let appended = self.with_room(|| ledger.append(lines).map_err(FinishError::from));
         let appended = appended.map(|()| ledger.rotations());
-        let appended = appended.map_err(FinishError::from);
         // Before another thread has the ledger.
         let noted = appended.inspect_err(|error| self.note_unfinished(error));
         drop(ledger);
@@ -168,11 +159,48 @@ impl<T: Clone> Commit<T> {
         parts: &[DeliveredPart],
     ) -> Result<(), FsError> {
         let path = self.layout().progress(batch.name.id);
-        let mut written = progress::write(self.env(), &path, parts);
-        while written.as_ref().is_err_and(FsError::is_no_space) && self.make_way() {
-            written = progress::write(self.env(), &path, parts);
+        let write = || progress::write(self.env(), &path, parts).map_err(FinishError::Retry);
+        self.with_room(write).map_err(|error| match error {
+            FinishError::Retry(error) | FinishError::Broken(error) => {
+                self.note_unwritten(&error);
+                error
+            }
+        })
+    }
+
+    /// Writes; where there is no room for it, again at the expense of the ballast.
+    fn with_room(
+        &self,
+        mut write: impl FnMut() -> Result<(), FinishError>,
+    ) -> Result<(), FinishError> {
+        let mut written = write();
+        while matches!(&written, Err(FinishError::Retry(error)) if error.is_no_space())
+            && self.make_way()
+        {
+            written = write();
         }
-        written.inspect_err(|error| self.note_unwritten(error))
+        written
+    }
+
+    /// Records that batches are dropped, durably, and removes their files.
+    pub(super) fn drop_recorded(
+        &self,
+        batches: &[(ReadyBatch, Vec<ProducerRecord>)],
+        why: &str,
+    ) -> Result<(), FinishError> {
+        let line = |(batch, producers): &(ReadyBatch, Vec<ProducerRecord>)| {
+            self.ledger_line(batch, Outcome::Dropped, why, producers.clone())
+        };
+        self.record(&batches.iter().map(line).collect::<Vec<_>>())?;
+        for (batch, _) in batches {
+            self.unlink(&self.layout().sealed(batch));
+            self.unlink(&self.layout().progress(batch.name.id));
+        }
+        let mut queue = self.lock();
+        for (batch, _) in batches {
+            queue.settle(batch, Outcome::Dropped);
+        }
+        Ok(())
     }
 
     /// As [`demand_sound`](Self::demand_sound), for what is about to be written.
@@ -209,13 +237,8 @@ impl<T: Clone> Commit<T> {
         verdict: &Verdict,
     ) -> Result<(), FinishError> {
         self.demand_sound_for(&self.layout().sealed(batch))?;
-        let mut appended = self.write_verdict(batch, behind, verdict);
-        while matches!(&appended, Err(FinishError::Retry(error)) if error.is_no_space())
-            && self.make_way()
-        {
-            appended = self.write_verdict(batch, behind, verdict);
-        }
-        appended.inspect_err(|error| self.note_unfinished(error))
+        self.with_room(|| self.write_verdict(batch, behind, verdict))
+            .inspect_err(|error| self.note_unfinished(error))
     }
 
     fn write_verdict(

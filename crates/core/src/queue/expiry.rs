@@ -91,7 +91,9 @@ impl<T: Clone> Commit<T> {
         let mut batches = vec![*claim.batch()];
         batches.extend(more.iter().map(|claim| *claim.batch()));
         let ended = self.expire_all(&batches)?;
-        match ended.left.or(ended.newer) {
+        // What became of those behind it is no failure of this one.
+        let stays = self.lock().ready.contains_key(&claim.name.key());
+        match ended.left.or(ended.newer).filter(|_| stays) {
             Some(error) => Err(FinishError::Retry(error)),
             None => Ok(()),
         }
@@ -160,9 +162,9 @@ impl<T: Clone> Commit<T> {
                 Ok(()) => {}
                 // One that cannot be ended now holds up the others only where they would fare no better.
                 Err(FinishError::Retry(error)) => {
-                    let is_full = error.is_no_space();
+                    let stops_all = error.stops_all_writes();
                     group.left = Some(error);
-                    if is_full {
+                    if stops_all {
                         break;
                     }
                 }
@@ -232,24 +234,8 @@ impl<T: Clone> Commit<T> {
         if group.dropped.is_empty() {
             return Ok(());
         }
-        let lines: Vec<_> = group
-            .dropped
-            .iter()
-            .map(|(batch, producers)| {
-                self.ledger_line(batch, Outcome::Dropped, WHY_DROPPED, producers.clone())
-            })
-            .collect();
-        self.record(&lines)?;
-        for (batch, _) in &group.dropped {
-            self.unlink(&self.layout().sealed(batch));
-            self.unlink(&self.layout().progress(batch.name.id));
-        }
-        let mut queue = self.lock();
-        for (batch, _) in &group.dropped {
-            queue.settle(batch, Outcome::Dropped);
-            queue.counters.batches_expired += 1;
-        }
-        drop(queue);
+        self.drop_recorded(&group.dropped, WHY_DROPPED)?;
+        self.lock().counters.batches_expired += group.dropped.len() as u64;
         let batches: Vec<_> = group.dropped.iter().map(|(batch, _)| *batch).collect();
         self.tell(&batches, OnExpire::Drop);
         Ok(())

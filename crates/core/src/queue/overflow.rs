@@ -8,21 +8,19 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use batchd_frame::SealReason;
+use batchd_frame::{ProducerRecord, SealReason};
 
 use super::claim::Claim;
 use super::commit::{Broken, Commit};
 use super::delivery::FinishError;
 use super::due::close_lane;
+use super::expiry::GROUP_BATCHES;
 use super::incoming::Refusal;
 use super::state::Queue;
 use crate::policy::{Exceeded, Load, Overflow, Quota};
 use crate::spool::layout::ReadyBatch;
-use crate::spool::ledger::{LedgerLine, Outcome};
 use crate::spool::space::Shortage;
 
-/// So many batches at most are dropped with one sync of the ledger.
-const DROPPED_AT_ONCE: usize = 64;
 /// Drops are summed up for so long before the log says so again.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -139,7 +137,7 @@ impl<T: Clone> Queue<T> {
         for found in self.ready.values() {
             let batch = &found.batch;
             let enough = gone.items >= excess.items && gone.bytes >= excess.bytes;
-            if enough || victims.len() == DROPPED_AT_ONCE {
+            if enough || victims.len() == GROUP_BATCHES {
                 break;
             }
             if let Some(claim) = self.claims.take(batch) {
@@ -166,7 +164,7 @@ impl<T: Clone> Queue<T> {
             items: over(self.held.items, need.items, items),
             bytes: over(self.held.bytes, need.bytes, bytes),
         };
-        let disk = match refusal {
+        let lacking = match refusal {
             Refusal::QueueItems { .. } | Refusal::QueueBytes { .. } => 0,
             Refusal::Shortage(Shortage::SpoolFull { used, max }) => {
                 over(*used, need.bytes, Some(*max))
@@ -175,18 +173,14 @@ impl<T: Clone> Queue<T> {
             Refusal::Shortage(Shortage::LowInodes { .. }) => 1,
             Refusal::Shortage(
                 Shortage::LowSpace { free, min } | Shortage::NoBallast { free, min },
-            ) => {
-                let lacking = min.saturating_sub(*free);
-                // All of it gone for nothing: somebody else has filled the disk.
-                if lacking == 0 || self.held.bytes < lacking {
-                    return None;
-                }
-                lacking
-            }
+            ) if free < min => min - free,
             _ => return None,
         };
-        excess.bytes = excess.bytes.max(disk);
-        Some(excess)
+        // Otherwise all of it would go for nothing: somebody else has filled the spool or the disk.
+        (lacking <= self.held.bytes).then(|| {
+            excess.bytes = excess.bytes.max(lacking);
+            excess
+        })
     }
 
     /// Closes the oldest open batch. False where there is none.
@@ -258,41 +252,33 @@ impl<T: Clone> Commit<T> {
     /// Records that batches are dropped, durably, and removes their files. False where they cannot be recorded:
     /// then nothing changed.
     fn drop_batches(&self, victims: &[Claim]) -> Result<bool, Broken> {
-        let lines: Vec<_> = victims.iter().map(|batch| self.line_of(batch)).collect();
-        if let Err(error) = self.record(&lines) {
-            return match error {
-                FinishError::Broken(error) => Err(Broken(error.to_string())),
-                error => {
-                    tracing::debug!(%error, "nothing can be dropped now");
-                    Ok(false)
-                }
-            };
+        let batches: Vec<_> = victims
+            .iter()
+            .map(|claim| (*claim.batch(), self.producers_of(claim)))
+            .collect();
+        match self.drop_recorded(&batches, "overflow") {
+            Ok(()) => {}
+            Err(FinishError::Broken(error)) => return Err(Broken(error.to_string())),
+            Err(FinishError::Retry(error)) => {
+                tracing::debug!(%error, "nothing can be dropped now");
+                return Ok(false);
+            }
         }
-        for batch in victims {
-            self.unlink(&self.layout().sealed(batch));
-            self.unlink(&self.layout().progress(batch.name.id));
-        }
-        let mut queue = self.lock();
-        let mut load = Load::NONE;
-        for batch in victims {
-            queue.settle(batch, Outcome::Dropped);
-            load = load.plus(batch.name.load());
-        }
-        drop(queue);
         self.space().refresh();
-        self.note_dropped(victims.len() as u64, load);
+        let loads = victims.iter().map(|batch| batch.name.load());
+        self.note_dropped(victims.len() as u64, loads.fold(Load::NONE, Load::plus));
         Ok(true)
     }
 
-    fn line_of(&self, batch: &ReadyBatch) -> LedgerLine {
-        // A repeat of what was dropped is still a repeat. Where the file cannot be read, it is taken for new.
+    /// Whose submissions a batch holds: a repeat of what was dropped is still a repeat. Where the file cannot be
+    /// read, it is taken for new.
+    fn producers_of(&self, batch: &ReadyBatch) -> Vec<ProducerRecord> {
         let seal = self
             .open_sealed(batch)
             .and_then(|file| file.read_seal())
             .ok()
             .flatten();
-        let producers = seal.map(|seal| seal.producers).unwrap_or_default();
-        self.ledger_line(batch, Outcome::Dropped, "overflow", producers)
+        seal.map(|seal| seal.producers).unwrap_or_default()
     }
 
     fn note_dropped(&self, batches: u64, load: Load) {

@@ -7,9 +7,11 @@ use batchd_frame::{BatchId, ProducerRecord};
 
 use super::commit::Commit;
 use super::state::Queue;
+use crate::error::FsError;
 use crate::spool::kept::{FoundPart, KeptSubmissions};
-use crate::spool::layout::ReadyBatch;
+use crate::spool::layout::{Place, ReadyBatch};
 use crate::spool::recovery::{Recollection, created_micros};
+use crate::spool::sealed::SealedFile;
 
 /// After so many seals that are too old, none before them is read: a file may have been made long before its batch
 /// was sealed, so that seqs tell the order only roughly.
@@ -94,8 +96,10 @@ impl<T: Clone> Commit<T> {
         let seals: Vec<_> = batches
             .iter()
             .map(|batch| {
-                let file = self.open_sealed(batch);
-                (batch, file.and_then(|file| file.read_seal()))
+                (
+                    batch,
+                    self.open_wherever(batch).and_then(|file| file.read_seal()),
+                )
             })
             .collect();
         let mut queue = self.lock();
@@ -131,6 +135,15 @@ impl<T: Clone> Commit<T> {
             queue.recalled();
         }
         queue.recall.is_some()
+    }
+
+    /// Opens a sealed batch also where it is being set aside: its file is renamed before what it holds is entered.
+    fn open_wherever(&self, batch: &ReadyBatch) -> Result<SealedFile, FsError> {
+        let place = Place::Dead;
+        self.open_sealed(batch).or_else(|error| match error {
+            gone if gone.is_not_found() => self.open_sealed(&ReadyBatch { place, ..*batch }),
+            error => Err(error),
+        })
     }
 
     /// Whether it is known which submissions were kept before the start.
