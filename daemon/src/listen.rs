@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-use crate::config::model::Listen;
+use crate::config::model::{Listen, UNREADY_SUFFIX};
+use crate::failure::InTheWay;
 
 /// A socket that is listened on; the name of one that was bound here goes when this does.
 #[derive(Debug)]
@@ -96,17 +97,17 @@ impl Socket {
     }
 }
 
-/// Binds a socket, removing one that nobody answers on.
+/// Binds a socket, removing one that nobody listens on.
 ///
 /// # Errors
-/// Where another process answers on it, the path is something else, or the system refuses.
+/// Where somebody listens on it, or may, the path is something else, or the system refuses.
 fn bind(listen: &Listen) -> anyhow::Result<Socket> {
     let path = &listen.path;
     make_parent(path)?;
     remove_stale(path)?;
     // Bound under another name and renamed, so that nobody connects before the mode is set.
     let unready = unready_name(path);
-    remove_if_there(&unready)?;
+    remove_stale(&unready)?;
     let listener =
         UnixListener::bind(&unready).with_context(|| format!("bind {}", unready.display()))?;
     fs::set_permissions(&unready, Permissions::from_mode(listen.mode))
@@ -125,7 +126,7 @@ fn bind(listen: &Listen) -> anyhow::Result<Socket> {
 
 fn unready_name(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".new");
+    name.push(UNREADY_SUFFIX);
     name.into()
 }
 
@@ -134,42 +135,63 @@ fn make_parent(path: &Path) -> anyhow::Result<()> {
     let Some(dir) = path.parent() else {
         return Ok(());
     };
+    let what = || format!("cannot make the directory {} of the socket", dir.display());
     match fs::DirBuilder::new().mode(0o755).create(dir) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("create {}", dir.display())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let above = dir.parent().unwrap_or(dir).display();
+            let what = what();
+            bail!("{what}: {above} is not there: make it, or give another `path` in [[listen]]")
+        }
+        Err(error) => Err(error).with_context(what),
     }
 }
 
+/// Removes a socket that nobody listens on. Whatever else has that name stays.
 fn remove_stale(path: &Path) -> anyhow::Result<()> {
     let meta = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other.with_context(|| format!("look at {}", path.display()))?,
     };
+    let shown = path.display();
     if !meta.file_type().is_socket() {
-        bail!("{} exists and is no socket", path.display());
-    }
-    if UnixStream::connect(path).is_ok() {
-        bail!(
-            "another process answers on {}: stop it, or give this daemon another `path` in [[listen]]",
-            path.display()
+        let what = format!(
+            "{shown} exists and is no socket: move it away, or give this daemon another `path` in [[listen]]"
         );
+        return Err(InTheWay(what).into());
     }
-    remove_if_there(path)
-}
-
-fn remove_if_there(path: &Path) -> anyhow::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("remove {}", path.display()))
+    let error = match UnixStream::connect(path) {
+        Ok(_) => bail!(
+            "another process answers on {shown}: stop it, or give this daemon another `path` in [[listen]]"
+        ),
+        Err(error) => error,
+    };
+    match error.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).with_context(|| format!("remove {shown}"))
         }
-        _ => Ok(()),
+        // That of another user, say, or one that is no stream: whoever it is may be there.
+        _ => {
+            let what = format!(
+                "it cannot be told whether anybody listens on {shown} ({error}): remove it if nobody does, \
+                 or give another `path` in [[listen]]"
+            );
+            Err(InTheWay(what).into())
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use insta::assert_snapshot;
+
     use super::*;
+    use crate::config::model::SOCKET_PATH_BYTES_MAX;
+    use crate::failure::Failure;
 
     fn at(dir: &tempfile::TempDir) -> Listen {
         Listen {
@@ -249,13 +271,76 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let listen = at(&dir);
         fs::create_dir(dir.path().join("run")).unwrap();
-        fs::write(&listen.path, "mine").unwrap();
-        assert!(
-            bind(&listen)
-                .unwrap_err()
-                .to_string()
-                .contains("is no socket")
-        );
-        assert_eq!(fs::read(&listen.path).unwrap(), b"mine");
+        for path in [unready_name(&listen.path), listen.path.clone()] {
+            fs::write(&path, "mine").unwrap();
+            assert_eq!(
+                refusal(&dir, &listen),
+                format!(
+                    "78 {} exists and is no socket: move it away, or give this daemon another `path` in [[listen]]",
+                    shown(&dir, &path)
+                )
+            );
+            assert_eq!(fs::read(&path).unwrap(), b"mine");
+        }
+    }
+
+    #[test]
+    fn a_socket_that_is_perhaps_listened_on_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let listen = at(&dir);
+        fs::create_dir(dir.path().join("run")).unwrap();
+        for path in [unready_name(&listen.path), listen.path.clone()] {
+            let datagrams = UnixDatagram::bind(&path).unwrap();
+            assert_eq!(
+                refusal(&dir, &listen),
+                format!(
+                    "78 it cannot be told whether anybody listens on {} (Protocol wrong type for socket \
+                     (os error 91)): remove it if nobody does, or give another `path` in [[listen]]",
+                    shown(&dir, &path)
+                )
+            );
+            let sender = UnixDatagram::unbound().unwrap();
+            sender.send_to(b"x", &path).unwrap();
+            drop(datagrams);
+        }
+    }
+
+    #[test]
+    fn a_socket_whose_directory_cannot_be_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run/batchd/batchd.sock");
+        let listen = Listen { path, mode: 0o600 };
+        assert_snapshot!(refusal(&dir, &listen), @"74 cannot make the directory DIR/run/batchd of the socket: DIR/run is not there: make it, or give another `path` in [[listen]]");
+    }
+
+    /// What `check-config` lets pass can be bound.
+    #[test]
+    fn the_longest_path_has_room_for_the_name_it_is_bound_under() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = dir.path().as_os_str().len() + 1;
+        let name = |bytes: usize| dir.path().join("s".repeat(bytes - directory));
+        let mode = 0o600;
+        let longest = name(SOCKET_PATH_BYTES_MAX);
+        bind(&Listen {
+            path: longest,
+            mode,
+        })
+        .unwrap();
+        let longer = name(SOCKET_PATH_BYTES_MAX + 1);
+        bind(&Listen { path: longer, mode }).unwrap_err();
+    }
+
+    fn shown(dir: &tempfile::TempDir, path: &Path) -> String {
+        let path = path.strip_prefix(dir.path()).unwrap();
+        format!("DIR/{}", path.display())
+    }
+
+    /// The exit code, and why.
+    #[track_caller]
+    fn refusal(dir: &tempfile::TempDir, listen: &Listen) -> String {
+        let failure = Failure::from(bind(listen).unwrap_err());
+        let root = dir.path().to_str().unwrap();
+        let text = failure.error.to_string().replace(root, "DIR");
+        format!("{} {text}", failure.code)
     }
 }

@@ -16,6 +16,10 @@ pub(crate) const DEFAULT_QUEUE: &str = "default";
 pub(crate) const BALLAST_BYTES: u64 = 16 << 20;
 /// `mode` of a socket, where the file does not say.
 pub(crate) const SOCKET_MODE: u32 = 0o660;
+/// A socket is bound under its path with this behind it, and then renamed.
+pub(crate) const UNREADY_SUFFIX: &str = ".new";
+/// The longest path of a socket: what `sockaddr_un` holds without the zero at its end, and without the suffix.
+pub(crate) const SOCKET_PATH_BYTES_MAX: usize = 107 - UNREADY_SUFFIX.len();
 
 /// `shutdown_timeout`, where the file does not say.
 pub(crate) const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);

@@ -7,14 +7,13 @@ use std::time::Duration;
 use batchd_core::spool::space::MinFree;
 use toml::de::{DeInteger, DeValue};
 
+use super::model::SOCKET_PATH_BYTES_MAX;
 use super::problem::{Problem, nearest};
 use super::units;
 
 /// The largest `min_free`, in both its ways.
 const MIN_FREE_MAX: u64 = 1 << 50;
 const PERCENT_MAX: u32 = 90;
-/// The longest path of a Unix socket: that of `sockaddr_un`, without the zero at its end.
-const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// What switches a setting off.
 pub(super) const OFF: &str = "off";
 

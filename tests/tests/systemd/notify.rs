@@ -111,7 +111,7 @@ fn a_daemon_that_cannot_start_is_never_ready() {
     let manager = Manager::at_path(&site.root().join("notify"));
     fs::write(site.socket(), "no socket").expect("a file");
     let exit = site.try_start(&manager.launch()).expect_err("no start");
-    assert_eq!(exit, Exit::Code(74));
+    assert_eq!(exit, Exit::Code(78));
     let messages = manager.heard_so_far();
     assert_eq!(messages.len(), 1, "{messages:?}");
     assert!(

@@ -25,7 +25,7 @@ fn a_user_without_a_home() {
 fn a_home_too_deep_for_a_socket() {
     let home = format!("/{}", "x".repeat(100));
     let deep = Surroundings::new(1000, |name| (name == "HOME").then(|| OsString::from(&home)));
-    assert_snapshot!(Config::built_in(&deep).unwrap_err(), @"built-in configuration: listen.path: path of 133 bytes is too long for a socket: at most 107");
+    assert_snapshot!(Config::built_in(&deep).unwrap_err(), @"built-in configuration: listen.path: path of 133 bytes is too long for a socket: at most 103");
 }
 
 #[test]

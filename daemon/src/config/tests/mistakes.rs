@@ -255,13 +255,13 @@ fn sockets() {
         path = "/run//b.sock"
         mode = "0680"
         "#,
-        "x".repeat(103)
+        "x".repeat(99)
     );
     assert_snapshot!(errors(&text), @r#"
     b.toml:2:9: missing key `path` in [[listen]]: set it to the path of a socket
     b.toml:5:16: listen[1].path: "batchd.sock" is not an absolute path without `..`
     b.toml:6:16: listen[1].mode: found an integer, expected an octal mode such as "0660"
-    b.toml:8:16: listen[2].path: path of 108 bytes is too long for a socket: at most 107
+    b.toml:8:16: listen[2].path: path of 104 bytes is too long for a socket: at most 103
     b.toml:9:16: listen[2].mode: "1777" is no mode: an octal number from "0000" to "0777"
     b.toml:11:16: listen[3].path: "/run/../a" is not an absolute path without `..`
     b.toml:12:16: listen[3].mode: "+660" is no mode: an octal number from "0000" to "0777"
