@@ -23,7 +23,7 @@ pub(crate) struct Args {
 
     /// What to log, such as "info" or "batchd=debug" [env: BATCHD_LOG]
     #[arg(long, value_name = "FILTER", global = true)]
-    pub(crate) log: Option<String>,
+    pub(crate) log: Option<OsString>,
 
     /// What to do; to run the daemon where there is none.
     #[command(subcommand)]
@@ -44,7 +44,7 @@ impl Args {
     /// The exit code, where that was all: the help, the version or the complaint is then printed.
     pub(crate) fn read(
         args: impl IntoIterator<Item = OsString>,
-        log: Option<String>,
+        log: Option<OsString>,
     ) -> Result<Self, u8> {
         Self::try_read(args, log).map_err(|answer| {
             // Where not even the complaint can be printed, the exit code is all there is to say.
@@ -55,7 +55,7 @@ impl Args {
 
     fn try_read(
         args: impl IntoIterator<Item = OsString>,
-        log: Option<String>,
+        log: Option<OsString>,
     ) -> Result<Self, clap::Error> {
         let mut args = Self::try_parse_from(args)?;
         args.log = args.log.or_else(|| log.filter(|log| !log.is_empty()));
@@ -81,7 +81,7 @@ mod tests {
 
     fn read(line: &str, log: Option<&str>) -> Result<Args, u8> {
         let args = line.split_whitespace().map(OsString::from);
-        Args::try_read(args, log.map(str::to_owned)).map_err(|answer| exit_code(&answer))
+        Args::try_read(args, log.map(OsString::from)).map_err(|answer| exit_code(&answer))
     }
 
     #[test]
@@ -133,11 +133,8 @@ mod tests {
     #[test]
     fn the_option_goes_before_the_variable() {
         let log = |line, variable| read(line, variable).unwrap().log;
-        assert_eq!(log("batchd", Some("debug")).as_deref(), Some("debug"));
-        assert_eq!(
-            log("batchd --log warn", Some("debug")).as_deref(),
-            Some("warn")
-        );
+        assert_eq!(log("batchd", Some("debug")), Some("debug".into()));
+        assert_eq!(log("batchd --log warn", Some("debug")), Some("warn".into()));
         assert_eq!(log("batchd", Some("")), None);
     }
 

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> u8 {
-    let args = match Args::read(std::env::args_os(), std::env::var(LOG_VARIABLE).ok()) {
+    let args = match Args::read(std::env::args_os(), std::env::var_os(LOG_VARIABLE)) {
         Ok(args) => args,
         Err(code) => return code,
     };
@@ -51,7 +51,7 @@ fn run() -> u8 {
         }
     };
     if let Err(error) = logging::start(args.log.as_deref()) {
-        complain(&format!("--log: {error}"));
+        complain(&error.to_string());
         return exit::USAGE;
     }
     #[cfg(feature = "planted-faults")]

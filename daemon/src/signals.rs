@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::{Handle, Signals};
 
 /// What a signal asks for.
@@ -18,7 +18,8 @@ pub(crate) enum Told {
 
 /// Calls `tell` at the first SIGTERM or SIGINT, and at every SIGUSR1 before it. A second SIGTERM or SIGINT, while the
 /// daemon stops, does what it does without a handler, as does one before `is_up`, while it recovers: the spool takes
-/// no harm from it.
+/// no harm from it. SIGHUP changes nothing, neither from a terminal that is closed nor from somebody who wants the
+/// configuration read again.
 ///
 /// # Errors
 /// Where the handlers cannot be installed.
@@ -26,7 +27,7 @@ pub(crate) fn watch(
     is_up: Arc<AtomicBool>,
     tell: impl Fn(Told) + Send + 'static,
 ) -> io::Result<Handle> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR1, SIGHUP])?;
     let handle = signals.handle();
     std::thread::Builder::new()
         .name("signals".into())
@@ -34,6 +35,10 @@ pub(crate) fn watch(
             let mut stopping = false;
             for signal in signals.forever() {
                 let told = match signal {
+                    SIGHUP => {
+                        tracing::warn!("SIGHUP: the configuration is read at the start only: restart to change it");
+                        continue;
+                    }
                     SIGUSR1 => Told::FlushAll,
                     SIGINT => Told::Stop("SIGINT"),
                     _ => Told::Stop("SIGTERM"),
