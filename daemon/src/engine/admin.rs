@@ -16,6 +16,7 @@ use batchd_protocol::{
 use tokio::runtime::Handle;
 
 use super::explicit::{self, NewBatch};
+use super::no_queue::not_found;
 use super::{Engine, Queue, history, verify};
 use crate::ingest::Ticket;
 
@@ -252,12 +253,7 @@ pub(super) fn find(engine: &Engine, name: &str) -> Result<Arc<Queue>, Failed> {
         .queues()
         .into_iter()
         .find(|queue| queue.name.as_str() == name);
-    found.ok_or_else(|| no_queue(name))
-}
-
-pub(super) fn no_queue(name: &str) -> Failed {
-    let name: String = name.chars().take(80).flat_map(char::escape_debug).collect();
-    (ErrorCode::UnknownQueue, format!("no queue '{name}'"))
+    found.ok_or_else(|| not_found(name))
 }
 
 fn status(engine: &Engine) -> ServerStatus {

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::admin::{self, Failed};
 use super::history::expired;
 use super::{Engine, Queue};
-use crate::ingest::{body_code, cannot_create, refusal_code};
+use crate::ingest::{body_code, refusal_code};
 
 /// Bytes of bodies that may be on their way from the ingest threads into batches.
 const BYTES_ON_THE_WAY: usize = 64 << 20;
@@ -60,12 +60,8 @@ impl NewBatch {
 
     /// Makes it. Durable on return.
     pub(super) fn make(&self, engine: &Engine) -> Result<BatchId, Failed> {
-        let found = engine
-            .queue(&self.queue)
-            .map_err(|error| cannot_create(&error))?;
-        let Some(queue) = found else {
-            return Err(admin::no_queue(&self.queue));
-        };
+        let found = engine.queue(&self.queue);
+        let queue = found.map_err(|none| none.answer())?;
         if crc32c(&self.body) != self.body_crc {
             let message = "the body's checksum does not match: it was changed on the way";
             return Err((ErrorCode::ChecksumMismatch, message.to_owned()));

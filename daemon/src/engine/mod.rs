@@ -8,6 +8,7 @@ pub(crate) mod explicit;
 mod history;
 pub(crate) mod housekeeping;
 pub(crate) mod index;
+mod no_queue;
 mod queue;
 pub(crate) mod recall;
 mod space;
@@ -32,11 +33,12 @@ use tokio::sync::{Notify, Semaphore};
 use crate::config::Config;
 use crate::config::model::{QueueConfig, UnknownQueues};
 use crate::ingest::{Mailboxes, Ticket};
+pub(crate) use no_queue::NoQueue;
 pub(crate) use queue::{Queue, core_ack};
 
 /// Bytes of messages that are longer than a read, all connections together.
 const LONG_MESSAGE_BYTES: usize = 48 << 20;
-/// So many queues may be created on demand.
+/// Where there are so many queues, none is created on demand.
 const QUEUES_MAX: usize = 1024;
 
 /// All that the threads of a daemon share.
@@ -46,6 +48,10 @@ pub(crate) struct Engine {
     pub(crate) started_at: u64,
     queues: RwLock<HashMap<QueueName, Arc<Queue>>>,
     template: Option<QueueConfig>,
+    /// Past so many queues none is created on demand.
+    queues_max: usize,
+    /// Whether that has been said.
+    is_full: AtomicBool,
     pub(crate) space: Arc<SpoolSpace>,
     /// Wakes those who wait for room.
     pub(crate) room: Notify,
@@ -87,6 +93,8 @@ impl Engine {
             queues: RwLock::default(),
             template: (config.unknown_queues == UnknownQueues::Create)
                 .then(|| config.template.clone()),
+            queues_max: QUEUES_MAX,
+            is_full: AtomicBool::new(false),
             space: space::open(config, &spool),
             room: Notify::new(),
             serving: AtomicBool::new(false),
@@ -115,7 +123,11 @@ impl Engine {
         }
         for (name, found) in all {
             if found.is_none() {
-                tracing::warn!(queue = %name, "the configuration no longer names this queue; its batches stay");
+                tracing::warn!(
+                    queue = %name,
+                    "the configuration no longer names this queue; its batches stay: name it in [queues] again to \
+                     have them delivered"
+                );
             }
             engine.open_queue(name, found.as_ref())?;
         }
@@ -131,29 +143,36 @@ impl Engine {
         queues.iter().map(|queue| queue.commit.print()).collect()
     }
 
-    /// A queue by name; created where the configuration wants that.
+    /// A queue by name, for what is to be put into it; created where the configuration wants that.
     ///
     /// # Errors
-    /// [`FsError`] where one that is wanted cannot be created now.
-    pub(crate) fn queue(&self, name: &str) -> Result<Option<Arc<Queue>>, FsError> {
+    /// [`NoQueue`].
+    pub(crate) fn queue(&self, name: &str) -> Result<Arc<Queue>, NoQueue> {
         if let Some(queue) = self.read_queues().get(name) {
-            // One that is only parked takes nothing.
-            return Ok(Some(Arc::clone(queue)).filter(|queue| queue.is_configured()));
+            return match queue.is_configured() {
+                true => Ok(Arc::clone(queue)),
+                false => Err(NoQueue::Parked(queue.name.clone())),
+            };
         }
         let (Some(template), Ok(name)) = (self.template.as_ref(), QueueName::new(name)) else {
-            return Ok(None);
+            return Err(NoQueue::Unknown(name.to_owned()));
         };
-        if self.read_queues().len() >= QUEUES_MAX {
-            tracing::warn!(queue = %name, "not created: there are {QUEUES_MAX} queues");
-            return Ok(None);
+        let max = self.queues_max;
+        if self.read_queues().len() >= max {
+            // None of them goes, so that once is enough.
+            if !self.is_full.swap(true, Ordering::Relaxed) {
+                tracing::warn!(queue = %name, "not created, nor is any other: there are {max} queues");
+            }
+            return Err(NoQueue::TooMany(name, max));
         }
         let opened = self.open_queue(name.clone(), Some(template));
-        opened.map(Some).inspect_err(|error| {
+        opened.map_err(|error| {
             if error.is_no_space() || error.is_read_only() {
                 tracing::debug!(queue = %name, %error, "cannot be created now");
             } else {
                 tracing::error!(queue = %name, %error, "cannot be created");
             }
+            NoQueue::Fs(error)
         })
     }
 

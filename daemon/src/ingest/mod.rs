@@ -16,5 +16,5 @@ mod seldom;
 mod thread;
 
 pub(crate) use mailbox::{Mailboxes, Ticket};
-pub(crate) use requests::{body_code, cannot_create, refusal_code};
+pub(crate) use requests::{body_code, refusal_code};
 pub(crate) use thread::start;

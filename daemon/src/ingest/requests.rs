@@ -1,6 +1,5 @@
 //! What a message asks, and what is done about it on the ingest thread.
 
-use batchd_core::error::FsError;
 use batchd_core::policy::{Load, Overflow};
 use batchd_core::queue::{Begun, Incoming, Refusal};
 use batchd_core::spool::space::Shortage;
@@ -167,20 +166,10 @@ fn submit_to(
 ) -> Result<Ended, Box<Response>> {
     let number = submit.request;
     let limits = &thread.engine.limits;
-    let found = thread.queue(submit.queue).map_err(|error| {
-        let (code, message) = cannot_create(&error);
+    let queue = thread.queue(submit.queue).map_err(|none| {
+        let (code, message) = none.answer();
         refuse(number, code, message)
     })?;
-    let Some(queue) = found else {
-        let name: String = submit
-            .queue
-            .chars()
-            .take(80)
-            .flat_map(char::escape_debug)
-            .collect();
-        let message = format!("no queue '{name}' in the configuration");
-        return Err(refuse(number, ErrorCode::UnknownQueue, message));
-    };
     if submit.body.len() as u64 > limits.submission_bytes_max {
         let (bytes, max) = (submit.body.len(), limits.submission_bytes_max);
         let message = format!("submission of {bytes} bytes is longer than the {max} allowed");
@@ -258,18 +247,6 @@ fn submit_to(
         Err(refusal) => return Err(refuse(number, refusal_code(&refusal), refusal.to_string())),
     }
     Ok(Ended::No)
-}
-
-/// Why a queue cannot be created on demand.
-pub(crate) fn cannot_create(error: &FsError) -> (ErrorCode, String) {
-    let code = if error.is_no_space() {
-        ErrorCode::NoSpace
-    } else if error.is_read_only() {
-        ErrorCode::ReadOnly
-    } else {
-        ErrorCode::Internal
-    };
-    (code, format!("the queue cannot be created: {error}"))
 }
 
 pub(crate) fn body_code(error: &BodyError) -> ErrorCode {

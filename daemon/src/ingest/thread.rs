@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use batchd_core::error::FsError;
 use batchd_core::queue::{Answer, Led};
 use batchd_protocol::{ErrorCode, encode_message};
 use tokio::net::{UnixListener, UnixStream};
@@ -25,7 +24,7 @@ use super::requests;
 use super::seldom::Seldom;
 use crate::config::Config;
 use crate::engine::admin::{self, Asked};
-use crate::engine::{Engine, Queue};
+use crate::engine::{Engine, NoQueue, Queue};
 use crate::listen::Socket;
 
 /// Bytes that are read in one turn; what is more waits in the sockets.
@@ -177,19 +176,17 @@ impl Thread {
     /// A queue by name, remembered.
     ///
     /// # Errors
-    /// [`FsError`] where it would be created, and cannot be now.
-    pub(super) fn queue(&self, name: &str) -> Result<Option<Arc<Queue>>, FsError> {
+    /// [`NoQueue`].
+    pub(super) fn queue(&self, name: &str) -> Result<Arc<Queue>, NoQueue> {
         let mut last = self.last_queue.borrow_mut();
         if let Some(queue) = last.as_ref().filter(|queue| queue.name.as_str() == name) {
-            return Ok(Some(Arc::clone(queue)));
+            return Ok(Arc::clone(queue));
         }
         let known = self.queues.borrow().get(name).cloned();
         let queue = match known {
             Some(queue) => queue,
             None => {
-                let Some(queue) = self.engine.queue(name)? else {
-                    return Ok(None);
-                };
+                let queue = self.engine.queue(name)?;
                 self.queues
                     .borrow_mut()
                     .insert(name.to_owned(), Arc::clone(&queue));
@@ -197,7 +194,7 @@ impl Thread {
             }
         };
         *last = Some(Arc::clone(&queue));
-        Ok(Some(queue))
+        Ok(queue)
     }
 
     /// Something waits for a commit of this queue.
