@@ -254,6 +254,18 @@ fn a_seal_that_can_never_be_read_does_not_hold_up_the_recall() {
 }
 
 #[test]
+fn a_start_without_sealed_batches_has_nothing_to_read() {
+    let mut world = World::new(small());
+    world.recalls = false;
+    world.start().unwrap();
+    assert!(world.commit().has_recalled());
+    world.run("submit a 4 10; lead; keep; reopen").unwrap();
+    assert!(!world.commit().has_recalled());
+    world.run("deliver; reopen").unwrap();
+    assert!(world.commit().has_recalled());
+}
+
+#[test]
 fn a_start_recalls_what_was_kept_within_the_window() {
     let mut world = World::new(small());
     world.producer_window = std::time::Duration::from_secs(10);

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use batchd_core::policy::Load;
 use batchd_core::queue::OpenView;
 use batchd_core::spool::ReadyBatch;
 use batchd_core::spool::layout::{Place, ReadyName};
@@ -286,8 +287,8 @@ fn queue_status(queue: &Queue) -> QueueStatus {
         queue: queue.name.clone(),
         sink: queue.describe_sink(),
         open,
-        ready: tally(state.ready()),
-        dead: tally(state.dead()),
+        ready: tally(state.ready_sum()),
+        dead: tally(state.dead_sum()),
         submissions_accepted: counters.submissions_accepted,
         items_accepted: counters.items_accepted,
         groups: counters.groups,
@@ -302,12 +303,12 @@ fn queue_status(queue: &Queue) -> QueueStatus {
     }
 }
 
-fn tally<'a>(batches: impl Iterator<Item = &'a ReadyBatch>) -> Tally {
-    batches.fold(Tally::default(), |sum, batch| Tally {
-        batches: sum.batches + 1,
-        items: sum.items + batch.name.items,
-        bytes: sum.bytes + batch.name.bytes,
-    })
+fn tally((batches, load): (usize, Load)) -> Tally {
+    Tally {
+        batches: batches as u64,
+        items: load.items,
+        bytes: load.bytes,
+    }
 }
 
 type Page = (Vec<BatchInfo>, Option<ListCursor>);
@@ -439,11 +440,16 @@ pub(super) fn locate(engine: &Engine, id: BatchId) -> Result<BatchInfo, Failed> 
     found.ok_or_else(|| history::gone(engine, id))
 }
 
-/// Opens a batch for reading. It may be renamed, or delivered, between the look for it and the opening.
-pub(super) fn open_batch(engine: &Engine, id: BatchId) -> Result<SealedFile, Failed> {
+/// Looks for a batch and opens it for reading; says what it was then.
+pub(super) fn open_batch(engine: &Engine, id: BatchId) -> Result<(BatchInfo, SealedFile), Failed> {
+    open_found(engine, locate(engine, id)?)
+}
+
+/// Opens a batch that was found. It may be renamed, or delivered, in between.
+fn open_found(engine: &Engine, mut info: BatchInfo) -> Result<(BatchInfo, SealedFile), Failed> {
+    let id = info.id;
     // Where it is open first, then being sealed, then ready.
     for _ in 0..BATCH_LOOKS {
-        let info = locate(engine, id)?;
         let root = engine.spool.layout().root();
         let mut paths = vec![root.join(&info.path)];
         if info.state == BatchState::Sealing {
@@ -451,11 +457,12 @@ pub(super) fn open_batch(engine: &Engine, id: BatchId) -> Result<SealedFile, Fai
         }
         for path in paths {
             match SealedFile::open(engine.spool.env(), &path, id) {
-                Ok(file) => return Ok(file),
+                Ok(file) => return Ok((info, file)),
                 Err(error) if error.is_not_found() => {}
                 Err(error) => return Err((ErrorCode::Unreadable, error.to_string())),
             }
         }
+        info = locate(engine, id)?;
     }
     Err(history::gone(engine, id))
 }
@@ -474,24 +481,31 @@ fn sealed_path(engine: &Engine, info: &BatchInfo) -> PathBuf {
 }
 
 fn show(engine: &Engine, id: BatchId) -> Result<BatchInfo, Failed> {
-    let mut info = locate(engine, id)?;
-    if matches!(info.state, BatchState::Ready | BatchState::Dead) {
-        let inspection = open_batch(engine, id)?.inspect();
-        info.key = inspection
-            .header
-            .as_ref()
-            .map(|header| header.key.as_bytes().to_vec());
-        info.reason = inspection.seal.as_ref().map(|seal| seal.reason);
-        info.verdict = inspection.verdict.as_ref().map(ToString::to_string);
-        if let Some(header) = inspection.header {
-            info.created_at = header.created_at;
-        }
+    let info = locate(engine, id)?;
+    if !matches!(info.state, BatchState::Ready | BatchState::Dead) {
+        return Ok(info);
+    }
+    let (mut info, file) = open_found(engine, info)?;
+    let inspection = file.inspect();
+    info.key = inspection
+        .header
+        .as_ref()
+        .map(|header| header.key.as_bytes().to_vec());
+    info.reason = inspection.seal.as_ref().map(|seal| seal.reason);
+    info.verdict = inspection.verdict.as_ref().map(ToString::to_string);
+    if let Some(header) = inspection.header {
+        info.created_at = header.created_at;
     }
     Ok(info)
 }
 
-pub(super) fn read(engine: &Engine, id: BatchId, cursor: u64) -> Result<ItemsPage, Failed> {
-    let (items, next) = open_batch(engine, id)?.page(cursor, PAGE_BYTES);
+fn read(engine: &Engine, id: BatchId, cursor: u64) -> Result<ItemsPage, Failed> {
+    let (_, file) = open_batch(engine, id)?;
+    Ok(page(&file, cursor))
+}
+
+pub(super) fn page(file: &SealedFile, cursor: u64) -> ItemsPage {
+    let (items, next) = file.page(cursor, PAGE_BYTES);
     let items = items.into_iter().map(serde_bytes::ByteBuf::from).collect();
-    Ok(ItemsPage { items, next })
+    ItemsPage { items, next }
 }

@@ -119,8 +119,9 @@ pub(super) fn get(engine: &Engine, id: BatchId, cursor: u64) -> Result<ItemsPage
     if expire_at_access(engine, id)? {
         return Err(expired(id));
     }
-    if admin::locate(engine, id)?.state == BatchState::Dead {
-        let verdict = admin::open_batch(engine, id)?.inspect().verdict;
+    let (info, file) = admin::open_batch(engine, id)?;
+    if info.state == BatchState::Dead {
+        let verdict = file.inspect().verdict;
         return Err(match verdict.map(|verdict| verdict.outcome) {
             Some(VerdictOutcome::Expired) => expired(id),
             _ => {
@@ -129,7 +130,7 @@ pub(super) fn get(engine: &Engine, id: BatchId, cursor: u64) -> Result<ItemsPage
             }
         });
     }
-    admin::read(engine, id, cursor)
+    Ok(admin::page(&file, cursor))
 }
 
 /// Whoever asks for a batch finds it expired exactly when it is, whether or not the cleaner has been there.

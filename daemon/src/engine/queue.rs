@@ -79,8 +79,6 @@ impl Queue {
         };
         let overflow = options.policy.overflow;
         let commit = Commit::open(spool, options)?;
-        // Where no batch waits there is nothing to read: repeats are recognised at once.
-        commit.recall(1);
         Ok(Self {
             name,
             commit,

@@ -9,8 +9,8 @@ impl Engine {
         for queue in self.queues() {
             let state = queue.commit.lock();
             queues += 1;
-            ready += state.ready().count();
-            dead += state.dead().count();
+            ready += state.ready_sum().0;
+            dead += state.dead_sum().0;
         }
         summarise(queues, ready, dead)
     }

@@ -51,9 +51,16 @@ impl<T: Clone> Queue<T> {
             bytes: fill.bytes,
         });
         let ready = self.ready().map(|batch| batch.name.load());
-        let sum = open.chain(ready).fold(self.reserved(), Load::plus);
+        let ready = ready.fold(Load::NONE, Load::plus);
+        let sum = open.fold(self.reserved().plus(ready), Load::plus);
         demand(self.held == sum, || {
             format!("{:?} are held, and there are {sum:?}", self.held)
+        })?;
+        let dead = self.dead().map(|batch| batch.name.load());
+        let dead = dead.fold(Load::NONE, Load::plus);
+        let sums = (self.ready_load, self.dead_load);
+        demand(sums == (ready, dead), || {
+            format!("{sums:?} are ready and dead, and there are {ready:?} and {dead:?}")
         })
     }
 

@@ -316,6 +316,7 @@ impl<T: Clone> Queue<T> {
     pub(super) fn settle(&mut self, batch: &ReadyBatch, outcome: Outcome) {
         if self.ready.remove(&batch.name.key()).is_some() {
             self.held = self.held.less(batch.name.load());
+            self.ready_load = self.ready_load.less(batch.name.load());
         }
         self.batch_ended(batch.name.id, outcome);
         self.flush_ended(batch.name.id);
@@ -329,7 +330,10 @@ impl<T: Clone> Queue<T> {
                 self.counters.batches_expired += 1;
                 let place = Place::Dead;
                 let name = batch.name;
-                self.dead.insert(name.key(), ReadyBatch { name, place });
+                let there = self.dead.insert(name.key(), ReadyBatch { name, place });
+                if there.is_none() {
+                    self.dead_load = self.dead_load.plus(name.load());
+                }
                 return;
             }
             Outcome::Dropped => {

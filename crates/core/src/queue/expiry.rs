@@ -318,7 +318,9 @@ impl<T: Clone> Queue<T> {
     /// A sealed batch waits from now on.
     pub(super) fn admit(&mut self, batch: ReadyBatch, deadline: Deadline) {
         let perishable = Perishable { batch, deadline };
-        self.ready.insert(batch.name.key(), perishable);
+        if self.ready.insert(batch.name.key(), perishable).is_none() {
+            self.ready_load = self.ready_load.plus(batch.name.load());
+        }
         self.newly_ready = true;
     }
 

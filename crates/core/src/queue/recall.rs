@@ -187,7 +187,7 @@ impl<T: Clone> Queue<T> {
     }
 
     /// All is read.
-    fn recalled(&mut self) {
+    pub(super) fn recalled(&mut self) {
         if let Some(recall) = self.recall.take() {
             self.kept.enter_parts(recall.parts);
         }

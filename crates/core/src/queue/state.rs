@@ -157,6 +157,9 @@ pub struct Queue<T> {
     /// Since the house was last kept, some were added, by whoever sealed them.
     pub(super) newly_ready: bool,
     pub(super) dead: BTreeMap<(u64, BatchId), ReadyBatch>,
+    /// What the ready and the dead batches hold.
+    pub(super) ready_load: Load,
+    pub(super) dead_load: Load,
     /// Whose hands batches are in.
     pub(super) claims: Arc<Claims>,
     pub(super) gate: ExpiryGate,
@@ -225,6 +228,8 @@ impl<T: Clone> Queue<T> {
                 .into_iter()
                 .map(|b| (b.name.key(), b))
                 .collect(),
+            ready_load: Load::NONE,
+            dead_load: Load::NONE,
             claims: Arc::default(),
             gate,
             cleaner: Cleaner::starting(rules, boot),
@@ -241,10 +246,10 @@ impl<T: Clone> Queue<T> {
             keep_due: false,
         };
         queue.admit_found(recovered.ready, wall, boot);
-        let sum = |all: Load, batch: &ReadyBatch| all.plus(batch.name.load());
-        let ready = queue.ready.values().map(|found| &found.batch);
-        queue.held = ready.fold(Load::NONE, sum);
-        let dead = queue.dead.values().fold(Load::NONE, sum);
+        queue.held = queue.ready_load;
+        for batch in queue.dead.values() {
+            queue.dead_load = queue.dead_load.plus(batch.name.load());
+        }
         for mut batch in recovered.open {
             queue.held = queue.held.plus(batch.load());
             batch.deadline = Deadline::after_start(batch.expires_at(), wall, boot);
@@ -263,7 +268,12 @@ impl<T: Clone> Queue<T> {
                 .beats
                 .plan(&queue.options.policy, &queue.env, boot, lane);
         }
-        queue.options.space.found(queue.held.plus(dead).bytes);
+        let found = queue.held.plus(queue.dead_load);
+        queue.options.space.found(found.bytes);
+        if queue.ready.is_empty() && queue.dead.is_empty() {
+            // There is nothing to read: repeats are recognised at once.
+            queue.recalled();
+        }
         queue
     }
 
@@ -363,6 +373,18 @@ impl<T: Clone> Queue<T> {
     /// Batches set aside, in order of seq.
     pub fn dead(&self) -> impl Iterator<Item = &ReadyBatch> {
         self.dead.values()
+    }
+
+    /// How many batches wait for delivery, and what they hold.
+    #[must_use]
+    pub fn ready_sum(&self) -> (usize, Load) {
+        (self.ready.len(), self.ready_load)
+    }
+
+    /// The same of those set aside.
+    #[must_use]
+    pub fn dead_sum(&self) -> (usize, Load) {
+        (self.dead.len(), self.dead_load)
     }
 
     /// What happened since the start.
