@@ -9,7 +9,7 @@ mod check;
 mod interval;
 mod load;
 pub(crate) mod model;
-pub(crate) mod problem;
+mod problem;
 mod render;
 mod resolve;
 mod schema;

@@ -28,13 +28,8 @@ impl Config {
             MinFree::Percent(percent) => out.text("min_free", format_args!("{percent}%")),
             MinFree::Default => out.text("min_free", AUTO),
         }
-        out.text(
-            "ballast",
-            match self.spool.ballast_bytes {
-                0 => OFF.to_owned(),
-                bytes => render_size(bytes),
-            },
-        );
+        let ballast = self.spool.ballast_bytes;
+        out.size_or_off("ballast", Some(ballast).filter(|bytes| *bytes > 0));
         out.bare("index", self.spool.index);
         for listen in &self.listen {
             out.table("[[listen]]");
@@ -48,15 +43,11 @@ impl Config {
             render_size(self.limits.submission_bytes_max),
         );
         out.bare("connections", self.limits.connections);
-        let idle = self.limits.idle_timeout;
-        out.text("idle_timeout", idle.map_or(OFF.to_owned(), render_time));
+        out.time_or_off("idle_timeout", self.limits.idle_timeout);
         out.table("[engine]");
         out.bare("ingest_threads", self.ingest_threads);
         out.text("shutdown_timeout", render_time(self.shutdown_timeout));
-        out.text(
-            "cleanup_interval",
-            self.cleanup_interval.map_or(OFF.to_owned(), render_time),
-        );
+        out.time_or_off("cleanup_interval", self.cleanup_interval);
 
         // The template first: it is what the others differ from.
         out.queue(DEFAULT_QUEUE, &self.template, Some(self.unknown_queues));
@@ -80,18 +71,9 @@ impl Toml {
         let path = join("queues", name);
         self.table(&format!("[{path}]"));
         let policy = &queue.policy;
-        match policy.max_items {
-            Some(items) => self.bare("max_items", items),
-            None => self.text("max_items", OFF),
-        }
-        self.text(
-            "max_bytes",
-            policy.max_bytes.map_or(OFF.to_owned(), render_size),
-        );
-        self.text(
-            "max_age",
-            policy.max_age.map_or(OFF.to_owned(), render_time),
-        );
+        self.number_or_off("max_items", policy.max_items);
+        self.size_or_off("max_bytes", policy.max_bytes);
+        self.time_or_off("max_age", policy.max_age);
         self.time_or_off("max_since_flush", policy.max_since_flush);
         self.time_or_off("interval", policy.interval.map(|interval| interval.every));
         if let Some(interval) = policy.interval {
@@ -100,23 +82,13 @@ impl Toml {
         }
         self.time_or_off("idle", policy.idle);
         self.text("on_shutdown", word(&ON_SHUTDOWN, policy.on_shutdown));
-        self.text(
-            "lifespan",
-            policy.lifespan.map_or(OFF.to_owned(), render_time),
-        );
+        self.time_or_off("lifespan", policy.lifespan);
         self.text("on_expire", word(&ON_EXPIRE, policy.on_expire));
         self.text("ack", word(&ACKS, queue.ack));
         self.bare("max_open_batches", queue.open_batches_max);
         self.text("producer_window", render_time(queue.producer_window));
-        let quota = &policy.quota;
-        self.text(
-            "quota_bytes",
-            quota.bytes.map_or(OFF.to_owned(), render_size),
-        );
-        match quota.items {
-            Some(items) => self.bare("quota_items", items),
-            None => self.text("quota_items", OFF),
-        }
+        self.size_or_off("quota_bytes", policy.quota.bytes);
+        self.number_or_off("quota_items", policy.quota.items);
         self.text("overflow", word(&OVERFLOWS, policy.overflow));
         if let Some(unknown_queues) = unknown_queues {
             self.text("unknown_queues", word(&UNKNOWN_QUEUES, unknown_queues));
@@ -139,6 +111,17 @@ impl Toml {
 
     fn time_or_off(&mut self, key: &str, time: Option<Duration>) {
         self.text(key, time.map_or(OFF.to_owned(), render_time));
+    }
+
+    fn size_or_off(&mut self, key: &str, bytes: Option<u64>) {
+        self.text(key, bytes.map_or(OFF.to_owned(), render_size));
+    }
+
+    fn number_or_off(&mut self, key: &str, number: Option<impl Display>) {
+        match number {
+            Some(number) => self.bare(key, number),
+            None => self.text(key, OFF),
+        }
     }
 
     fn table(&mut self, header: &str) {

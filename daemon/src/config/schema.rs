@@ -226,7 +226,7 @@ impl QueueTable {
         let items = or_off(values::integer(1..=u32::MAX));
         let bytes = or_off(values::size(1..=BYTES_MAX_MAX));
         let quota_bytes = or_off(values::size(1..=SPOOL_BYTES_MAX_MAX));
-        let quota_items = or_off(values::large_integer(1..=QUOTA_ITEMS_MAX));
+        let quota_items = or_off(values::integer(1..=QUOTA_ITEMS_MAX));
         let table = Self {
             span: Some(queue.span.clone()),
             max_items: setting(queue.read("max_items", faults, items)),

@@ -1,5 +1,6 @@
 //! From a TOML value to what it stands for: one function a kind, none of which knows where the value is.
 
+use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
@@ -106,18 +107,20 @@ fn read_time(value: &Value<'_>, min: Duration) -> Result<Duration, Problem> {
 }
 
 /// Reads a number from `range`.
-pub(super) fn integer(range: RangeInclusive<u32>) -> impl Fn(&Value<'_>) -> Result<u32, Problem> {
+pub(super) fn integer<T: TryFrom<i128> + PartialOrd + Copy + Display>(
+    range: RangeInclusive<T>,
+) -> impl Fn(&Value<'_>) -> Result<T, Problem> {
     move |value| {
         let DeValue::Integer(number) = value else {
             return Err(wrong_type(value, "an integer"));
         };
         let read = i128::from_str_radix(number.as_str(), number.radix());
-        match read.ok().and_then(|number| u32::try_from(number).ok()) {
+        match read.ok().and_then(|number| T::try_from(number).ok()) {
             Some(number) => in_range(number, &range, |number| number.to_string()),
             None => Err(out_of_range(
                 excerpt(&number.to_string()),
                 &range,
-                u32::to_string,
+                T::to_string,
             )),
         }
     }
@@ -143,26 +146,6 @@ pub(super) fn percent(range: RangeInclusive<u32>) -> impl Fn(&Value<'_>) -> Resu
         Err(out_of_range(excerpt(&text), &range, |bound| {
             format!("{bound}%")
         }))
-    }
-}
-
-/// Reads a number from a range of large ones.
-pub(super) fn large_integer(
-    range: RangeInclusive<u64>,
-) -> impl Fn(&Value<'_>) -> Result<u64, Problem> {
-    move |value| {
-        let DeValue::Integer(number) = value else {
-            return Err(wrong_type(value, "an integer"));
-        };
-        let read = i128::from_str_radix(number.as_str(), number.radix());
-        match read.ok().and_then(|number| u64::try_from(number).ok()) {
-            Some(number) => in_range(number, &range, |number| number.to_string()),
-            None => Err(out_of_range(
-                excerpt(&number.to_string()),
-                &range,
-                u64::to_string,
-            )),
-        }
     }
 }
 

@@ -11,14 +11,14 @@ use batchd_core::spool::layout::{Place, ReadyName};
 use batchd_core::spool::sealed::SealedFile;
 use batchd_frame::BatchId;
 use batchd_protocol::{
-    BatchInfo, BatchState, ErrorCode, FlushReport, ItemsPage, ListCursor, QueueStatus, Request,
-    Response, ServerStatus, Tally,
+    BatchInfo, BatchState, ErrorCode, ItemsPage, ListCursor, QueueStatus, Request, Response,
+    ServerStatus, Tally,
 };
 use tokio::runtime::Handle;
 
 use super::explicit::{self, NewBatch};
 use super::no_queue::not_found;
-use super::{Engine, Queue, history, verify};
+use super::{Engine, Queue, flush, history, verify};
 use crate::ingest::Ticket;
 
 /// Name and version, for people.
@@ -119,7 +119,8 @@ pub(crate) fn start(engine: &Arc<Engine>, main: &Handle, ticket: Ticket, asked: 
     match asked {
         Asked::Flush { queue, wait } => {
             main.spawn(async move {
-                let result = flush(&engine, queue.as_deref(), wait).await;
+                let _told = engine.flushes.begin();
+                let result = flush::flush(&engine, queue.as_deref(), wait).await;
                 let flushed = result.map(|report| Response::Flushed {
                     request: ticket.request,
                     report,
@@ -193,60 +194,6 @@ impl Look {
             Self::History(asked) => asked.run(engine, request),
         }
     }
-}
-
-/// Closes the open batches and, where it waits, sees them delivered or the first attempt fail.
-async fn flush(engine: &Engine, only: Option<&str>, wait: bool) -> Result<FlushReport, Failed> {
-    let queues = match only {
-        Some(name) => vec![find(engine, name)?],
-        None => engine.queues(),
-    };
-    let mut report = FlushReport::default();
-    let mut waiting = Vec::new();
-    for queue in queues {
-        // Subscribed before the look, so that no change is missed.
-        let changes = queue.watch();
-        let failures = queue.delivery().failures;
-        let (batches, watch) = queue.commit.flush_watched();
-        queue.hurry.notify_waiters();
-        report.batches += batches.len() as u64;
-        report.items += batches.iter().map(|(_, items)| items).sum::<u64>();
-        // Of all queues, those without a sink have nothing to wait for.
-        if only.is_some() || queue.has_sink() {
-            waiting.push((queue, batches, watch, changes, failures));
-        }
-    }
-    engine.house.ring();
-    if !wait {
-        return Ok(report);
-    }
-    for (queue, batches, watch, mut changes, failures) in waiting {
-        loop {
-            changes.borrow_and_update();
-            if !queue.commit.is_undelivered(&batches) {
-                report.not_delivered += watch.not_delivered();
-                break;
-            }
-            let state = queue.delivery().clone();
-            if state.failures > failures {
-                let why = state.last_error.unwrap_or_default();
-                let message = format!(
-                    "queue {}: {why}; the batch is kept and tried again",
-                    queue.name
-                );
-                return Err((ErrorCode::DeliveryFailed, message));
-            }
-            if !queue.has_sink() {
-                let message = format!("queue {} has no sink; its batches are kept", queue.name);
-                return Err((ErrorCode::NoSink, message));
-            }
-            if changes.changed().await.is_err() {
-                return Err((ErrorCode::Stopping, "the daemon is stopping".to_owned()));
-            }
-        }
-    }
-    report.delivered = report.not_delivered == 0;
-    Ok(report)
 }
 
 pub(super) fn find(engine: &Engine, name: &str) -> Result<Arc<Queue>, Failed> {

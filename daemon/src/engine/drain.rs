@@ -90,11 +90,9 @@ async fn wait_for(engine: &Engine, queue: &Queue, batches: &[(u64, u64)], deadli
                 return;
             }
             // Nobody tells here that the spool has failed: that is asked for.
-            match timeout(ASK_INTERVAL, changes.changed()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return,
+            if timeout(ASK_INTERVAL, changes.changed()).await.is_err() {
                 // A sink that is waiting to be tried again may be there by now, and this is the last chance.
-                Err(_) => queue.hurry.notify_waiters(),
+                queue.hurry.notify_waiters();
             }
         }
     };

@@ -87,7 +87,7 @@ fn entry(ended: Ended) -> HistoryEntry {
 impl Engine {
     /// What became of a batch last: nothing where it never ended, or that is not on record any more. A batch that is
     /// only set aside is on record too. Blocks, at times on files.
-    pub(crate) fn what_became_of(&self, id: BatchId) -> Option<Ended> {
+    pub(super) fn what_became_of(&self, id: BatchId) -> Option<Ended> {
         if let Some(found) = self.index.as_ref().and_then(|index| index.find(id)) {
             return found.and_then(|found| found.ended);
         }

@@ -5,6 +5,7 @@ mod attempt;
 pub(crate) mod dispatch;
 pub(crate) mod drain;
 pub(crate) mod explicit;
+mod flush;
 mod history;
 pub(crate) mod housekeeping;
 pub(crate) mod index;
@@ -57,6 +58,9 @@ pub(crate) struct Engine {
     pub(crate) room: Notify,
     /// The sockets answer: what can wait may be done from now on.
     serving: AtomicBool,
+    /// Nobody is to wait for a sink any more.
+    is_stopping: AtomicBool,
+    flushes: flush::Flushes,
     /// Wakes the housekeeper.
     pub(crate) house: housekeeping::Bell,
     pub(crate) mailboxes: Mailboxes,
@@ -98,6 +102,8 @@ impl Engine {
             space: space::open(config, &spool),
             room: Notify::new(),
             serving: AtomicBool::new(false),
+            is_stopping: AtomicBool::new(false),
+            flushes: flush::Flushes::default(),
             house: housekeeping::Bell::default(),
             mailboxes: Mailboxes::default(),
             long_messages: Semaphore::new(LONG_MESSAGE_BYTES),
@@ -251,12 +257,20 @@ impl Engine {
         self.room.notify_waiters();
     }
 
-    /// Tells all who wait for a sink that it will not be in this process.
-    pub(crate) fn release_waiting(&self) {
+    /// Tells all who wait for a sink, by a submission or a flush, that it will not be in this process.
+    pub(crate) async fn release_waiting(&self) {
+        self.is_stopping.store(true, Ordering::SeqCst);
         for queue in self.queues() {
             queue.commit.lock().release_waiting();
             self.answer(&mut queue.commit.take_answers());
+            queue.note(|_| {});
         }
+        self.flushes.all_answered().await;
+    }
+
+    /// Whether that has happened.
+    fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::SeqCst)
     }
 
     /// The spool cannot be relied on any more: the daemon ends.
@@ -292,5 +306,27 @@ fn limits(config: &Config) -> Limits {
         submission_items_max: u64::from(u32::MAX),
         // What is around a body fits a few kilobytes.
         message_bytes_max: body + (64 << 10),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use batchd_core::env::os;
+    use batchd_core::spool::Layout;
+
+    use super::*;
+    use crate::config::Surroundings;
+
+    /// The engine of a configuration, on a spool in this directory. Nothing runs.
+    pub(super) fn engine(root: &Path, config: &str) -> Engine {
+        let (file, spool) = (root.join("b.toml"), root.join("spool"));
+        let common = "[spool]\nballast = \"off\"\nindex = false\n";
+        std::fs::write(&file, format!("{common}{config}")).expect("written");
+        std::fs::create_dir_all(&spool).expect("made");
+        let config = Config::load(&file, &Surroundings::new(0, |_| None)).expect("no mistakes");
+        let spool = LockedSpool::open(os::env(), Layout::new(&spool), "test").expect("locked");
+        Engine::open(&config, spool, |what| panic!("{what}")).expect("opened")
     }
 }

@@ -79,26 +79,10 @@ fn table(name: &QueueName) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use batchd_core::env::os;
-    use batchd_core::spool::{Layout, LockedSpool};
     use insta::assert_snapshot;
 
-    use crate::config::{Config, Surroundings};
     use crate::engine::Engine;
-
-    /// An engine with at most so many queues.
-    fn engine(root: &Path, config: &str, queues_max: usize) -> Engine {
-        let (file, spool) = (root.join("b.toml"), root.join("spool"));
-        std::fs::write(&file, config).expect("written");
-        std::fs::create_dir_all(&spool).expect("made");
-        let config = Config::load(&file, &Surroundings::new(0, |_| None)).expect("no mistakes");
-        let spool = LockedSpool::open(os::env(), Layout::new(&spool), "test").expect("locked");
-        let mut engine = Engine::open(&config, spool, |what| panic!("{what}")).expect("opened");
-        engine.queues_max = queues_max;
-        engine
-    }
+    use crate::engine::tests::engine;
 
     #[track_caller]
     fn refusal(engine: &Engine, name: &str) -> String {
@@ -110,16 +94,16 @@ mod tests {
     #[test]
     fn the_reason_is_told() {
         let root = tempfile::tempdir().expect("a directory");
-        let common =
-            "[spool]\nballast = \"off\"\nindex = false\n[queues.default]\nsink = \"off\"\n";
-        let creating = format!("{common}unknown_queues = \"create\"\n");
-        let full = engine(root.path(), &creating, 2);
+        let config = "[queues.default]\nsink = \"off\"\n";
+        let creating = format!("{config}unknown_queues = \"create\"\n");
+        let mut full = engine(root.path(), &creating);
+        full.queues_max = 2;
         full.queue("eu.west").expect("created");
         full.queue("eu.west").expect("there");
         assert_snapshot!(refusal(&full, "x"), @"UnknownQueue: queue 'x' is not created: there are 2 already, which is all there may be");
         assert_snapshot!(refusal(&full, "X\n"), @r"UnknownQueue: no queue 'X\n': no queue can have that name; it is 1 to 64 of a-z, 0-9, '.', '_', '-', the first a letter or digit");
         drop(full);
-        let rejecting = engine(root.path(), common, 2);
+        let rejecting = engine(root.path(), config);
         assert_snapshot!(refusal(&rejecting, "x"), @r#"UnknownQueue: no queue 'x': add [queues.x] to the configuration, or set unknown_queues = "create" in [queues.default]"#);
         assert_snapshot!(refusal(&rejecting, "eu.west"), @r#"UnknownQueue: queue 'eu.west' takes nothing: the configuration no longer names it; add [queues."eu.west"] to it"#);
     }
