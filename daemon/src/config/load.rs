@@ -38,6 +38,7 @@ impl Config {
     pub(crate) fn load(path: &Path, surroundings: &Surroundings) -> Result<Self, ConfigErrors> {
         let bytes = fs::read(path).map_err(|source| ConfigErrors::Unreadable {
             path: path.to_path_buf(),
+            uid: surroundings.uid,
             source,
         })?;
         Self::parse(&bytes, path, surroundings)

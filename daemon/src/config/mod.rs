@@ -24,3 +24,5 @@ pub(crate) use check::check_config;
 pub(crate) use load::Found;
 pub(crate) use model::Config;
 pub(crate) use surroundings::Surroundings;
+#[cfg(test)]
+pub(crate) use surroundings::variables;

@@ -12,16 +12,30 @@ use super::units::{SizeError, TimeError};
 #[non_exhaustive]
 pub(crate) enum ConfigErrors {
     /// The file could not be read.
-    #[error("{}: cannot read the configuration: {source}", path.display())]
+    #[error("{}: cannot read the configuration: {source}{}", path.display(), remedy(source, *.uid))]
     Unreadable {
         /// The file.
         path: PathBuf,
+        /// Who wants to read it.
+        uid: u32,
         /// The system's words.
         source: io::Error,
     },
     /// Every mistake that was found, in the order of the file; displayed a line each.
     #[error("{}", Lines(.0))]
     Invalid(Vec<ConfigError>),
+}
+
+/// What to do about a file that cannot be read.
+fn remedy(error: &io::Error, uid: u32) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            ": give an existing file to --config, or leave it out for the built-in configuration"
+                .to_owned()
+        }
+        io::ErrorKind::PermissionDenied => format!(": user {uid} must be able to read it"),
+        _ => String::new(),
+    }
 }
 
 /// One mistake.
@@ -73,7 +87,7 @@ pub(crate) enum Problem {
     #[error("{0}")]
     Syntax(String),
     /// No text.
-    #[error("the file is not UTF-8")]
+    #[error("the file is not UTF-8: save it as UTF-8")]
     NotUtf8,
     /// A key or table that means nothing here.
     #[error("unknown {} `{name}` {table}: {}", if *.is_table { "table" } else { "key" }, Hint(nearest.as_deref(), known))]
@@ -171,7 +185,7 @@ pub(crate) enum Problem {
     #[error("{0:?} is no mode: an octal number from \"0000\" to \"0777\"")]
     Mode(String),
     /// A path that depends on where the daemon is started, or on what `..` is.
-    #[error("{0:?} is not an absolute path without `..`")]
+    #[error("{0:?} is not a path from the root: write it from / on, without `..`")]
     Path(String),
     /// A path too long for a socket.
     #[error("path of {bytes} bytes is too long for a socket: at most {max}")]

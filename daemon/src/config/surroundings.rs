@@ -124,17 +124,22 @@ fn first_absolute(value: OsString) -> Option<PathBuf> {
         .filter(|path| path.is_absolute())
 }
 
+/// Looks up variables of the environment in a list.
+#[cfg(test)]
+pub(crate) fn variables(vars: &[(&str, &str)]) -> impl Fn(&str) -> Option<OsString> {
+    |name| {
+        let found = vars.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| OsString::from(value))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[track_caller]
     fn check(uid: u32, vars: &[(&str, &str)], expected: [&str; 4]) {
-        let surroundings = Surroundings::new(uid, |name| {
-            vars.iter()
-                .find(|(n, _)| *n == name)
-                .map(|(_, value)| OsString::from(value))
-        });
+        let surroundings = Surroundings::new(uid, variables(vars));
         let found = [
             surroundings.config_file(),
             surroundings.spool(),

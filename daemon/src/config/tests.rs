@@ -43,7 +43,11 @@ fn root() -> Surroundings {
 }
 
 fn parse(text: &str) -> Result<Config, ConfigErrors> {
-    Config::parse(text.as_bytes(), Path::new("b.toml"), &root())
+    parse_as(text.as_bytes(), &root())
+}
+
+fn parse_as(bytes: &[u8], surroundings: &Surroundings) -> Result<Config, ConfigErrors> {
+    Config::parse(bytes, Path::new("b.toml"), surroundings)
 }
 
 /// The configuration that comes of a text. What is rendered of it reads back.
@@ -234,7 +238,7 @@ fn an_inherited_socket_takes_the_place_of_the_built_in_one_only() {
     let mut inheriting = root();
     inheriting.inherits_sockets = true;
     let sockets = |text: &str| {
-        let config = Config::parse(text.as_bytes(), Path::new("b.toml"), &inheriting);
+        let config = parse_as(text.as_bytes(), &inheriting);
         config.unwrap_or_else(|errors| panic!("{errors}")).listen
     };
     assert_eq!(sockets(""), []);

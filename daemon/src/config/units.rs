@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use bytesize::{ByteSize, Unit};
 
+/// A year as it is read: 365.25 days.
+const YEAR_SECS: u64 = 31_557_600;
 /// The longest time that may be written. Far from where adding it to a clock could overflow.
-const TIME_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+const TIME_MAX: Duration = Duration::from_secs(100 * YEAR_SECS);
 /// The units of sizes, largest first; where two serve equally, the first is written.
 const SIZE_UNITS: [(&str, u64); 9] = [
     ("TiB", bytesize::TIB),
@@ -51,6 +53,9 @@ pub(crate) enum TimeError {
     /// A unit that does not exist.
     #[error("has the unit {0:?}, which is not known: ms, s, min, h, days or weeks")]
     UnknownUnit(String),
+    /// One that others take for minutes.
+    #[error("has the unit \"M\", which could be minutes or months: write \"min\" or \"months\"")]
+    Month,
     /// Less than nothing.
     #[error("is negative: write numbers and units, such as \"5s\" or \"1day 2h\"")]
     Negative,
@@ -114,6 +119,10 @@ pub(crate) fn parse_time(text: &str) -> Result<Duration, TimeError> {
     }
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         return Err(TimeError::NoUnit(text.to_owned()));
+    }
+    let mut words = text.split(|c: char| !c.is_alphabetic());
+    if words.any(|unit| unit == "M") {
+        return Err(TimeError::Month);
     }
     match humantime::parse_duration(text) {
         Ok(time) if time <= TIME_MAX => Ok(time),
@@ -222,7 +231,8 @@ mod tests {
             "250ms",
             "0s",
             " 2 weeks ",
-            "1M",
+            "1month",
+            "100years",
         ];
         assert_snapshot!(times(&texts), @r#"
         "5s" = 5s
@@ -232,7 +242,8 @@ mod tests {
         "250ms" = 250ms
         "0s" = 0ns
         " 2 weeks " = 1209600s
-        "1M" = 2630016s
+        "1month" = 2630016s
+        "100years" = 3155760000s
         "#);
     }
 
@@ -248,6 +259,9 @@ mod tests {
             "5 parsecs",
             "-5s",
             "5s!",
+            "1M",
+            "1h 5M",
+            "100years 1s",
             "101years",
             "99999999999999999999s",
             "0.1ns",
@@ -262,6 +276,9 @@ mod tests {
         "5 parsecs" has the unit "parsecs", which is not known: ms, s, min, h, days or weeks
         "-5s" is negative: write numbers and units, such as "5s" or "1day 2h"
         "5s!" is not a time: write numbers and units, such as "5s" or "1day 2h"
+        "1M" has the unit "M", which could be minutes or months: write "min" or "months"
+        "1h 5M" has the unit "M", which could be minutes or months: write "min" or "months"
+        "100years 1s" is too long: at most 100 years
         "101years" is too long: at most 100 years
         "99999999999999999999s" is too long: at most 100 years
         "0.1ns" is too long: at most 100 years
@@ -291,8 +308,9 @@ mod tests {
         assert_eq!(render_size(10 << 30), "10GiB");
         assert_eq!(render_size(10_000_000_000), "10GB");
         assert_eq!(render_size(1_048_577), "1048577B");
-        for millis in [1, 1500, 5000, 93_600_000, 86_400_000 * 400] {
-            let time = Duration::from_millis(millis);
+        let millis = [1, 1500, 5000, 93_600_000, 86_400_000 * 400];
+        let times = millis.map(Duration::from_millis).into_iter();
+        for time in times.chain([TIME_MAX]) {
             assert_eq!(parse_time(&render_time(time)), Ok(time));
         }
     }

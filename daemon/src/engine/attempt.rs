@@ -55,7 +55,9 @@ pub(super) fn attempt(queue: &Queue, claim: &Claim, sink: &mut dyn Sink) -> Atte
     };
     let inspection = file.inspect();
     if inspection.newer {
-        return Attempted::Failed("the batch was written by a newer program".to_owned());
+        let why =
+            "the batch was written by a newer batchd: install that one; the queue waits for it";
+        return Attempted::Failed(why.to_owned());
     }
     let is_in_doubt = inspection.damage.is_some() && inspection.read_failed;
     if (1..=READS_MAX).contains(&count_reads_failed(queue, is_in_doubt)) {

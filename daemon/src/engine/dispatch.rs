@@ -3,10 +3,12 @@
 //! A dispatcher is woken by an event, which is set before the first look so that a backlog goes out at once, and by
 //! a safety timer. After a failed attempt it waits, unless somebody asks for a flush, and the batch stays first.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use batchd_core::env::Env;
+use batchd_frame::QueueName;
 use batchd_sinks::Sink;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
@@ -26,7 +28,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 #[derive(Clone)]
 pub(crate) struct Spawner {
     handle: Handle,
-    tasks: Arc<std::sync::Mutex<JoinSet<()>>>,
+    tasks: Arc<Mutex<Tasks>>,
     stop: watch::Receiver<bool>,
     engine: std::sync::Weak<Engine>,
 }
@@ -40,36 +42,54 @@ impl Spawner {
             return;
         };
         let stop = self.stop.clone();
-        let mut tasks = self
-            .tasks
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        tasks.spawn_on(run(engine, queue, sink, stop), &self.handle);
+        let name = queue.name.clone();
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.queues.insert(name.clone());
+        let task = async move {
+            run(engine, queue, sink, stop).await;
+            name
+        };
+        tasks.running.spawn_on(task, &self.handle);
     }
+}
+
+/// The dispatchers, each of which ends with the name of its queue.
+#[derive(Default)]
+struct Tasks {
+    running: JoinSet<QueueName>,
+    /// Those that have not ended.
+    queues: BTreeSet<QueueName>,
 }
 
 /// The running dispatchers.
 pub(crate) struct Dispatchers {
     stop: watch::Sender<bool>,
-    tasks: Arc<std::sync::Mutex<JoinSet<()>>>,
+    tasks: Arc<Mutex<Tasks>>,
 }
 
 impl Dispatchers {
     /// Ends them: no new attempt begins; one under way is waited for, at most so long.
     pub(crate) fn stop(self, runtime: &Runtime, at_most: Duration) {
         self.stop.send_replace(true);
-        let mut tasks = std::mem::take(
-            &mut *self
-                .tasks
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner),
-        );
-        let all = async { while tasks.join_next().await.is_some() {} };
+        let Tasks {
+            mut running,
+            mut queues,
+        } = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let all = async {
+            while let Some(ended) = running.join_next().await {
+                if let Ok(queue) = ended {
+                    queues.remove(&queue);
+                }
+            }
+        };
         let ended = runtime.block_on(async { tokio::time::timeout(at_most, all).await });
         if ended.is_err() {
-            tracing::warn!(
-                "an attempt is still under way; its batch is delivered again at the next start"
-            );
+            for queue in queues {
+                tracing::warn!(
+                    %queue,
+                    "an attempt is still under way; its batch may be delivered again at the next start"
+                );
+            }
         }
     }
 }

@@ -114,7 +114,7 @@ impl IndexQueue {
             Err(RecvTimeoutError::Timeout) => {
                 // Nobody else waits for it until it has come round again.
                 self.is_open.store(false, Ordering::SeqCst);
-                tracing::warn!("the index is slow; the ledgers are asked");
+                tracing::warn!("the index is slow; the ledgers are asked; nothing is lost");
                 None
             }
             Err(RecvTimeoutError::Disconnected) => None,
@@ -137,7 +137,7 @@ impl IndexThread {
         // A queue that is full wakes it as well.
         self.queue.messages.try_send(Message::Wake).ok();
         if self.ended.recv_timeout(STOP_WITHIN) == Err(RecvTimeoutError::Timeout) {
-            tracing::warn!("the index is not closed yet, and not waited for");
+            tracing::warn!("the index is not closed yet, and not waited for; nothing is lost");
         }
     }
 }

@@ -23,7 +23,8 @@ const SOCKETS_MAX: usize = 64;
 pub(crate) enum InheritedError {
     /// The count is none.
     #[error(
-        "{COUNT_VARIABLE} is \"{found}\": it must be a number of sockets, at most {SOCKETS_MAX}"
+        "{COUNT_VARIABLE} is \"{found}\": it must be a number of sockets, at most {SOCKETS_MAX}; \
+         unset it where no sockets are passed"
     )]
     Count {
         /// What it is.
@@ -31,7 +32,8 @@ pub(crate) enum InheritedError {
     },
     /// What was passed on is something else.
     #[error(
-        "{socket} is no stream socket of Unix ({source}): pass one of ListenStream= with a path"
+        "{socket} is no stream socket of Unix ({source}): pass one of ListenStream= with a path; \
+         where nothing is passed on purpose, unset {COUNT_VARIABLE}"
     )]
     NoUnixStream {
         /// Which.
@@ -129,13 +131,10 @@ fn count(var: impl Fn(&str) -> Option<OsString>, pid: u32) -> Result<usize, Inhe
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::variables;
 
     fn counted(vars: &[(&str, &str)]) -> String {
-        let var = |name: &str| {
-            let found = vars.iter().find(|(known, _)| *known == name);
-            found.map(|(_, value)| OsString::from(value))
-        };
-        match count(var, 42) {
+        match count(variables(vars), 42) {
             Ok(count) => count.to_string(),
             Err(error) => error.to_string(),
         }
@@ -165,7 +164,9 @@ mod tests {
         ] {
             assert_eq!(
                 counted(&[("LISTEN_PID", "42"), ("LISTEN_FDS", wrong)]),
-                format!("LISTEN_FDS is \"{wrong}\": it must be a number of sockets, at most 64")
+                format!(
+                    "LISTEN_FDS is \"{wrong}\": it must be a number of sockets, at most 64; unset it where no sockets are passed"
+                )
             );
         }
     }

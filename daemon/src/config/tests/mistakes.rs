@@ -1,11 +1,8 @@
 //! Everything that can be wrong with a file.
 
-use std::path::Path;
-
 use insta::assert_snapshot;
 
-use super::{SAMPLE, errors, root};
-use crate::config::Config;
+use super::{SAMPLE, errors, parse_as, root};
 
 #[test]
 fn syntax_errors() {
@@ -14,8 +11,8 @@ fn syntax_errors() {
     b.toml:1:7: unclosed table, expected `]`
     b.toml:5:1: duplicate key
     ");
-    let not_utf8 = Config::parse(b"[spool]\n# \xc3\xa4\xff", Path::new("b.toml"), &root());
-    assert_snapshot!(not_utf8.unwrap_err(), @"b.toml:2:4: the file is not UTF-8");
+    let not_utf8 = parse_as(b"[spool]\n# \xc3\xa4\xff", &root());
+    assert_snapshot!(not_utf8.unwrap_err(), @"b.toml:2:4: the file is not UTF-8: save it as UTF-8");
 }
 
 #[test]
@@ -259,11 +256,11 @@ fn sockets() {
     );
     assert_snapshot!(errors(&text), @r#"
     b.toml:2:9: missing key `path` in [[listen]]: set it to the path of a socket
-    b.toml:5:16: listen[1].path: "batchd.sock" is not an absolute path without `..`
+    b.toml:5:16: listen[1].path: "batchd.sock" is not a path from the root: write it from / on, without `..`
     b.toml:6:16: listen[1].mode: found an integer, expected an octal mode such as "0660"
     b.toml:8:16: listen[2].path: path of 104 bytes is too long for a socket: at most 103
     b.toml:9:16: listen[2].mode: "1777" is no mode: an octal number from "0000" to "0777"
-    b.toml:11:16: listen[3].path: "/run/../a" is not an absolute path without `..`
+    b.toml:11:16: listen[3].path: "/run/../a" is not a path from the root: write it from / on, without `..`
     b.toml:12:16: listen[3].mode: "+660" is no mode: an octal number from "0000" to "0777"
     b.toml:15:16: listen[4].mode: "rw-rw----" is no mode: an octal number from "0000" to "0777"
     b.toml:17:16: listen[5].path: /run//b.sock is listened on twice: each socket needs a path of its own
@@ -307,7 +304,7 @@ fn sinks() {
     assert_snapshot!(errors(text), @r#"
     b.toml:2:19: missing key `type` in [queues.a.sink]: set it to "file"
     b.toml:3:19: missing key `path` in [queues.b.sink]: set it to where the batches go
-    b.toml:7:16: queues.c.sink.path: "out" is not an absolute path without `..`
+    b.toml:7:16: queues.c.sink.path: "out" is not a path from the root: write it from / on, without `..`
     b.toml:11:16: queues.d.sink: `name` '{queue}': needs {seq}, so that names tell the order
     b.toml:14:16: queues.e.sink: `path` '/out/' names no file to append to
     "#);
@@ -379,7 +376,7 @@ fn any_bytes_get_an_answer() {
         for byte in b"[]{}\"'=.#\n\\0-\0\xff" {
             let mut bytes = SAMPLE.as_bytes().to_vec();
             bytes[index] = *byte;
-            match Config::parse(&bytes, Path::new("b.toml"), &root()) {
+            match parse_as(&bytes, &root()) {
                 Ok(config) => assert_eq!(super::config(&config.render()), config),
                 Err(errors) => assert!(errors.to_string().starts_with("b.toml:")),
             }
