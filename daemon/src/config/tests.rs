@@ -10,6 +10,7 @@ use super::problem::ConfigErrors;
 use super::{Config, Surroundings};
 
 mod checking;
+mod docs;
 mod mistakes;
 mod space;
 mod triggers;
