@@ -26,16 +26,21 @@ fn make(path: &Path, sync: &dyn Fn(&Path) -> io::Result<()>) -> anyhow::Result<(
     let was_there = path.is_dir();
     if !was_there {
         make(parent, sync)?;
-        match DirBuilder::new().mode(0o700).create(path) {
+        let made = DirBuilder::new().mode(0o700).create(path);
+        match made {
+            // Somebody else was faster.
+            Err(_) if path.is_dir() => {}
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                let shown = path.display();
-                return Err(InTheWay(format!(
-                    "{shown} is no directory: move it away, or give another `path` in [spool]"
-                ))
-                .into());
+                let what = format!(
+                    "{} is no directory: move it away, or give another `path` in [spool]",
+                    path.display()
+                );
+                return Err(InTheWay(what).into());
             }
             made => {
-                made.with_context(|| format!("make the directory {} of the spool", path.display()))?
+                made.with_context(|| {
+                    format!("make the directory {} of the spool", path.display())
+                })?;
             }
         }
     }
