@@ -190,7 +190,9 @@ impl<T: Clone> Commit<T> {
             group.newer = Some(FsError {
                 operation: "expire",
                 path,
-                source: std::io::Error::other("the batch was written by a newer program"),
+                source: std::io::Error::other(
+                    "the batch was written by a newer batchd: install that one",
+                ),
             });
             return Ok(());
         }
