@@ -271,6 +271,31 @@ fn a_full_disk_does_not_keep_the_spool_from_starting() {
 }
 
 #[test]
+fn a_torn_tail_that_finds_no_room_leaves_it_to_the_copy() {
+    let mut world = World::started(small());
+    world.run("submit a 1 100; lead").unwrap();
+    world.commit = None;
+    let mut image = world.disk.live_image();
+    let is_written = |path: &String| image.read(path).unwrap().first() == Some(&b'b');
+    let mut open = image.files().into_iter().filter(|p| p.contains("/open/"));
+    let path = open.find(is_written).unwrap();
+    let mut bytes = image.read(&path).unwrap();
+    while bytes.last() == Some(&0) {
+        bytes.pop();
+    }
+    bytes.extend([0x5a; 20_000]);
+    image.write(&path, bytes).unwrap();
+    let mut world = World::after(&image, small(), world.book.clone(), 2);
+    // For the copy, and not for what is torn.
+    world
+        .disk
+        .set_capacity(Some(world.disk.bytes_used() + 10_000));
+    world.start().unwrap();
+    drain_and_check(&mut world).unwrap();
+    assert_eq!(world.files_in("spool/quarantine"), Vec::<String>::new());
+}
+
+#[test]
 fn nothing_is_synced_after_a_failed_sync() {
     let mut world = World::started(small());
     world

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::env::{Env, File};
 use crate::error::{At, FsError};
 use crate::spool::layout::QueueLayout;
-use crate::spool::replace::{replace, write_beside};
+use crate::spool::replace::{discard, replace, write_beside};
 
 /// The ledger is rotated when it has grown past this.
 const ROTATE_BYTES: u64 = 8 << 20;
@@ -246,6 +246,7 @@ impl Ledger {
         };
         let previous = self.layout.ledger_previous();
         if let Err(error) = fs.rename(&self.path, &previous).at("rename", &previous) {
+            discard(&self.env, &new);
             return Err(LedgerError::Untouched(error));
         }
         fs.rename(&new, &self.path)
@@ -431,6 +432,20 @@ mod tests {
             ledger.append(&[line(3)]).expect("appends");
             check(&torn, &layout, &[1, 3]);
         }
+    }
+
+    #[test]
+    fn a_copy_that_finds_no_room_leaves_it_to_the_next_line() {
+        let (disk, env, layout) = disk();
+        let lines: Vec<_> = (1..=9).map(line).collect();
+        open(&env, &layout).0.append(&lines).expect("appends");
+        // For a line or two, and not for the copy.
+        disk.set_capacity(Some(disk.bytes_used() + 300));
+        let (mut ledger, _) = open(&env, &layout);
+        ledger.append(&[line(10)]).expect("appends");
+        let seqs: Vec<_> = (1..=10).collect();
+        disk.set_capacity(None);
+        check(&disk, &layout, &seqs);
     }
 
     #[test]

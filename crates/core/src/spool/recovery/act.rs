@@ -15,6 +15,7 @@ use crate::error::{At, FsError};
 use crate::spool::frames::FrameReader;
 use crate::spool::kept::BatchContents;
 use crate::spool::layout::temporary;
+use crate::spool::replace::discard;
 use crate::spool::writer::{Tail, control_header, put_frame};
 
 pub use crate::spool::open::OpenBatch;
@@ -43,10 +44,8 @@ pub(super) fn copy_over(
         batch.path = path.to_path_buf();
         Ok(batch)
     });
-    if result.is_err()
-        && let Err(error) = env.fs.unlink(&new)
-    {
-        tracing::debug!(path = %new.display(), %error, "unfinished copy stays until the next start");
+    if result.is_err() {
+        discard(env, &new);
     }
     result
 }
@@ -271,10 +270,11 @@ impl Copy<'_> {
     }
 }
 
-/// Keeps the bytes that a cut leaves out, if any is not zero, in `quarantine/<name>.torn`.
+/// Keeps the bytes that a cut leaves out, if any is not zero, in `quarantine/<name>.torn.<n>`. They have no reason
+/// beside them: the name says it.
 ///
 /// # Errors
-/// [`FsError`]; none of these bytes was acknowledged.
+/// [`FsError`]; nothing is kept then. None of these bytes was acknowledged, and the copy needs the room.
 pub(super) fn keep_torn(
     env: &Env,
     quarantine: &Path,
@@ -301,6 +301,22 @@ pub(super) fn keep_torn(
         return Ok(None);
     };
     let file = made.at("create", &path)?;
+    let written = write_torn(&*file, &path, start, examined, original);
+    if let Err(error) = written {
+        discard(env, &path);
+        return Err(error);
+    }
+    env.fs.sync_dir(quarantine).at("sync", quarantine)?;
+    Ok(Some(path))
+}
+
+fn write_torn(
+    file: &dyn File,
+    path: &Path,
+    start: u64,
+    examined: &Examined,
+    original: &dyn File,
+) -> Result<(), FsError> {
     let mut window = vec![0; 256 << 10];
     let (mut from, mut to) = (start, 0);
     while from < examined.len {
@@ -309,11 +325,9 @@ pub(super) fn keep_torn(
             break;
         }
         file.write_all_at(window.get(..n).unwrap_or_default(), to)
-            .at("write", &path)?;
+            .at("write", path)?;
         from += n as u64;
         to += n as u64;
     }
-    file.sync_data().at("sync", &path)?;
-    env.fs.sync_dir(quarantine).at("sync", quarantine)?;
-    Ok(Some(path))
+    file.sync_data().at("sync", path)
 }
