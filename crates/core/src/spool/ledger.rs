@@ -1,7 +1,8 @@
 //! A queue's record of what became of each batch: one JSON line each, synced before the batch's file goes.
 //!
-//! Lines are only appended, and only to a file that this process wrote: at start the good lines are copied. A
-//! line that does not parse is the torn end of a crash, and is left out. Where there is no room for the copy, the
+//! Lines are only appended, and only to a file that this process wrote: at start the good lines are copied. What does
+//! not parse at the end was torn by a crash, and is left out. Where good lines follow it, or the file cannot be read to
+//! its end, it is damaged: it goes to quarantine as the copy takes its place. Where there is no room for the copy, the
 //! file is appended to as it was found: a start must not need room, and what a lost line costs is a delivery that
 //! is made again under its old id.
 
@@ -15,7 +16,8 @@ use serde::{Deserialize, Serialize};
 use crate::env::{Env, File};
 use crate::error::{At, FsError};
 use crate::spool::layout::QueueLayout;
-use crate::spool::replace::{discard, replace, write_beside};
+use crate::spool::quarantine::Quarantine;
+use crate::spool::replace::{discard, put_in_place, replace, write_beside};
 
 /// The ledger is rotated when it has grown past this.
 const ROTATE_BYTES: u64 = 8 << 20;
@@ -124,31 +126,36 @@ impl std::fmt::Debug for Ledger {
 
 impl Ledger {
     /// Opens a queue's ledger: copies the good lines of the present one into a file of our own. Every line,
-    /// those of the previous ledger first, is shown to `visit`.
+    /// those of the previous ledger first, is shown to `visit`. A damaged one is kept in `quarantine`.
     ///
     /// # Errors
     /// [`FsError`]; the ledger is then as it was found.
     pub fn open(
         env: &Env,
+        quarantine: &Quarantine,
         layout: &QueueLayout,
         mut visit: impl FnMut(LedgerLine),
     ) -> Result<Self, FsError> {
         let path = layout.ledger();
         let previous = layout.ledger_previous();
         let mut print = LedgerPrint::default();
-        read_lines(env, &previous, |text, line| {
+        let damage = read_lines(env, &previous, |text, line| {
             print.add(text);
             print.add(b"\n");
             visit(line);
         })?;
+        if let Some(damage) = damage {
+            tracing::error!(path = %previous.display(), damage, "a ledger is damaged; it stays as it is");
+        }
         print.rotate();
         let mut good = Vec::new();
-        read_lines(env, &path, |text, line| {
+        let damage = read_lines(env, &path, |text, line| {
             good.extend_from_slice(text);
             good.push(b'\n');
             visit(line);
         })?;
-        let (file, len) = match replace(env, &path, &good) {
+        let copied = copy(env, quarantine, &path, &good, damage.as_deref());
+        let (file, len) = match copied {
             Ok(file) => (Some(file), good.len() as u64),
             Err(error) if error.is_no_space() => {
                 tracing::warn!(%error, "no room to copy the ledger; it is appended to as it is");
@@ -274,36 +281,76 @@ pub enum LedgerError {
     Unknown(FsError),
 }
 
+/// Puts the good lines in the place of a ledger, which goes to quarantine where it is damaged.
+fn copy(
+    env: &Env,
+    quarantine: &Quarantine,
+    path: &Path,
+    good: &[u8],
+    damage: Option<&str>,
+) -> Result<Arc<dyn File>, FsError> {
+    let (new, file) = write_beside(env, path, good)?;
+    if let Some(damage) = damage {
+        // Not before there is a copy: without one, lines go on into the file that is there.
+        let kept = quarantine
+            .link(path, damage)
+            .inspect_err(|_| discard(env, &new))?;
+        tracing::error!(
+            path = %path.display(), original = %kept.display(), damage,
+            "a ledger is damaged; its good lines go on, the original is in quarantine"
+        );
+    }
+    put_in_place(env, &new, path)?;
+    Ok(file)
+}
+
 /// Opens the ledger that is there, to append to it: the file, and where the next line goes.
+///
+/// # Errors
+/// [`FsError`], also where it cannot be read to its end: nothing that is not known may be cut off.
 fn as_found(env: &Env, path: &Path) -> Result<(Option<Arc<dyn File>>, u64), FsError> {
     let file = match env.fs.open(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((None, 0)),
         other => other.at("open", path)?,
     };
     let mut end = 0;
-    each_line(&*file, path, |_, after| end = after);
+    each_line(&*file, path, |_, after| end = after)?;
     // A torn last line would swallow the next one.
     file.set_len(end).at("cut", path)?;
     Ok((Some(file), end))
 }
 
+/// Visits the good lines of a ledger, if there is one, and says how it is damaged.
 fn read_lines(
     env: &Env,
     path: &Path,
     mut visit: impl FnMut(&[u8], LedgerLine),
-) -> Result<(), FsError> {
+) -> Result<Option<String>, FsError> {
     let file = match env.fs.open_read(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         other => other.at("open", path)?,
     };
-    each_line(&*file, path, |text, _| {
+    let (mut start, mut bad, mut good_follows) = (0, None, false);
+    let read = each_line(&*file, path, |text, end| {
         if let Ok(line) = serde_json::from_slice(text) {
+            good_follows |= bad.is_some();
             visit(text, line);
-        } else if text.iter().any(|b| *b != 0) {
-            tracing::warn!(path = %path.display(), "a ledger line does not parse; left out");
+        } else {
+            bad.get_or_insert(start);
         }
+        start = end;
     });
-    Ok(())
+    if let Err(error) = read {
+        return Ok(Some(format!("cannot be read from {start} on: {error}")));
+    }
+    let Some(bad) = bad else { return Ok(None) };
+    if good_follows {
+        return Ok(Some(format!(
+            "what begins at {bad} does not parse, and good lines follow"
+        )));
+    }
+    tracing::warn!(path = %path.display(), offset = bad, "the end of a ledger does not parse; left out");
+    Ok(None)
 }
 
 /// Shows every line on record, those of the previous ledger first.
@@ -318,22 +365,33 @@ pub(super) fn each_record(
     for path in [layout.ledger_previous(), layout.ledger()] {
         match read_lines(env, &path, |_, line| visit(line)) {
             Err(error) if error.is_no_file() => {}
-            result => result?,
+            result => drop(result?),
         }
     }
     Ok(())
 }
 
 /// Visits what ends in a newline, with the offset behind that.
-pub(super) fn each_line(file: &dyn File, path: &Path, mut visit: impl FnMut(&[u8], u64)) {
-    let mut window = vec![0; 256 << 10];
+///
+/// # Errors
+/// [`FsError`] where a read fails, and fails again; what comes before that place was visited.
+pub(super) fn each_line(
+    file: &dyn File,
+    path: &Path,
+    mut visit: impl FnMut(&[u8], u64),
+) -> Result<(), FsError> {
+    let mut window = vec![0; WINDOW_BYTES];
     let mut pending: Vec<u8> = Vec::new();
     let mut offset = 0;
     loop {
-        let n = file.read_at(&mut window, offset).unwrap_or_else(|error| {
-            tracing::error!(path = %path.display(), offset, %error, "the rest of the ledger cannot be read");
-            0
-        });
+        let n = match file.read_at(&mut window, offset) {
+            // A read that fails tells nothing of the bytes before the place that it failed at.
+            Err(_) if window.len() > PAGE_BYTES => {
+                window.truncate(PAGE_BYTES);
+                continue;
+            }
+            read => read.at("read", path)?,
+        };
         let mut line_end = offset;
         offset += n as u64;
         let mut rest = window.get(..n).unwrap_or_default();
@@ -348,7 +406,7 @@ pub(super) fn each_line(file: &dyn File, path: &Path, mut visit: impl FnMut(&[u8
         pending.extend_from_slice(rest);
         // A line is short; what is longer is none.
         if n == 0 {
-            return;
+            return Ok(());
         }
         if pending.len() > LINE_BYTES_MAX {
             pending.clear();
@@ -356,19 +414,23 @@ pub(super) fn each_line(file: &dyn File, path: &Path, mut visit: impl FnMut(&[u8
     }
 }
 
+/// So much of a ledger is read at a time and, once a read has failed, so much.
+const WINDOW_BYTES: usize = 256 << 10;
+const PAGE_BYTES: usize = 4 << 10;
 const LINE_BYTES_MAX: usize = 16 << 20;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::sim::{ENOSPC, Fault, OpKind, SimClock, SimDisk};
+    use crate::env::sim::{EIO, ENOSPC, Fault, OpKind, SimClock, SimDisk};
     use crate::spool::Layout;
     use batchd_frame::QueueName;
 
     fn disk() -> (SimDisk, Env, QueueLayout) {
         let disk = SimDisk::new();
-        let layout = Layout::new("/s").queue(&QueueName::new("q").expect("a name"));
-        for dir in [layout.open(), layout.ready()] {
+        let spool = Layout::new("/s");
+        let layout = spool.queue(&QueueName::new("q").expect("a name"));
+        for dir in [layout.open(), layout.ready(), spool.quarantine()] {
             disk.mkdir_durable(dir).expect("fresh disk");
         }
         let env = disk.env(&SimClock::default(), 1);
@@ -390,8 +452,23 @@ mod tests {
 
     fn open(env: &Env, layout: &QueueLayout) -> (Ledger, Vec<u64>) {
         let mut seqs = Vec::new();
-        let ledger = Ledger::open(env, layout, |line| seqs.push(line.seq)).expect("opens");
-        (ledger, seqs)
+        let quarantine = Quarantine::new(env.clone(), &Layout::new("/s"));
+        let ledger = Ledger::open(env, &quarantine, layout, |line| seqs.push(line.seq));
+        (ledger.expect("opens"), seqs)
+    }
+
+    /// A ledger with so many lines, and what it holds.
+    fn written(lines: u64) -> (SimDisk, Env, QueueLayout, Vec<u8>) {
+        let (disk, env, layout) = disk();
+        let lines: Vec<_> = (1..=lines).map(line).collect();
+        open(&env, &layout).0.append(&lines).expect("appends");
+        let text = disk.live_image().read(layout.ledger()).expect("there");
+        (disk, env, layout, text)
+    }
+
+    /// What is in quarantine under the ledger's name.
+    fn set_aside(disk: &SimDisk) -> Option<Vec<u8>> {
+        disk.durable_image().read("/s/quarantine/ledger").ok()
     }
 
     #[track_caller]
@@ -436,9 +513,7 @@ mod tests {
 
     #[test]
     fn a_copy_that_finds_no_room_leaves_it_to_the_next_line() {
-        let (disk, env, layout) = disk();
-        let lines: Vec<_> = (1..=9).map(line).collect();
-        open(&env, &layout).0.append(&lines).expect("appends");
+        let (disk, env, layout, _) = written(9);
         // For a line or two, and not for the copy.
         disk.set_capacity(Some(disk.bytes_used() + 300));
         let (mut ledger, _) = open(&env, &layout);
@@ -446,6 +521,63 @@ mod tests {
         let seqs: Vec<_> = (1..=10).collect();
         disk.set_capacity(None);
         check(&disk, &layout, &seqs);
+    }
+
+    #[test]
+    fn a_read_that_fails_once_loses_nothing() {
+        let (disk, env, layout, text) = written(99);
+        assert!(text.len() > 2 * PAGE_BYTES);
+        let seqs: Vec<_> = (1..=99).collect();
+        disk.fail_nth(OpKind::Read, 1, Fault::once(EIO));
+        assert_eq!(open(&env, &layout).1, seqs);
+        assert_eq!(disk.live_image().read(layout.ledger()).ok(), Some(text));
+        assert_eq!(set_aside(&disk), None);
+    }
+
+    #[test]
+    fn a_ledger_that_cannot_be_read_is_set_aside_and_its_beginning_kept() {
+        let (disk, env, layout, text) = written(99);
+        // The whole, then a page, then the next one.
+        disk.fail_nth(OpKind::Read, 1, Fault::once(EIO));
+        disk.fail_nth(OpKind::Read, 3, Fault::from_then_on(EIO));
+        let (mut ledger, seqs) = open(&env, &layout);
+        disk.heal();
+        let whole = text[..PAGE_BYTES].iter().filter(|b| **b == b'\n').count();
+        assert_eq!(seqs, (1..=whole as u64).collect::<Vec<_>>());
+        assert_eq!(set_aside(&disk), Some(text));
+        ledger.append(&[line(100)]).expect("appends");
+        check(&disk, &layout, &[seqs, vec![100]].concat());
+    }
+
+    #[test]
+    fn a_ledger_that_can_be_neither_read_nor_copied_is_not_cut() {
+        let (disk, env, layout, text) = written(9);
+        disk.set_capacity(Some(disk.bytes_used()));
+        disk.fail_nth(OpKind::Read, 1, Fault::from_then_on(EIO));
+        let quarantine = Quarantine::new(env.clone(), &Layout::new("/s"));
+        Ledger::open(&env, &quarantine, &layout, |_| ()).expect_err("unreadable");
+        disk.heal();
+        assert_eq!(disk.live_image().read(layout.ledger()).ok(), Some(text));
+    }
+
+    #[test]
+    fn a_ledger_with_a_bad_line_among_good_ones_is_set_aside() {
+        let (disk, _, layout, mut text) = written(3);
+        let second = text.iter().position(|b| *b == b'\n').expect("a line") + 1;
+        text[second] ^= 1;
+        let mut image = disk.live_image();
+        image.write(layout.ledger(), text.clone()).expect("there");
+        for (has_room, kept) in [(true, Some(text.clone())), (false, None)] {
+            let disk = image.to_disk();
+            disk.set_capacity(Some(disk.bytes_used()).filter(|_| !has_room));
+            let env = disk.env(&SimClock::default(), 2);
+            let (mut ledger, seqs) = open(&env, &layout);
+            assert_eq!(seqs, [1, 3]);
+            assert_eq!(set_aside(&disk), kept);
+            disk.set_capacity(None);
+            ledger.append(&[line(4)]).expect("appends");
+            check(&disk, &layout, &[1, 3, 4]);
+        }
     }
 
     #[test]

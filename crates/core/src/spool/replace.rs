@@ -42,13 +42,21 @@ pub(super) fn write_beside(
 /// [`FsError`]; `path` is then as it was, or as it was to be.
 pub(super) fn replace(env: &Env, path: &Path, content: &[u8]) -> Result<Arc<dyn File>, FsError> {
     let (new, file) = write_beside(env, path, content)?;
-    if let Err(error) = env.fs.rename(&new, path).at("rename", path) {
-        discard(env, &new);
+    put_in_place(env, &new, path)?;
+    Ok(file)
+}
+
+/// Gives what was written beside `path` its name. Durable on return.
+///
+/// # Errors
+/// As [`replace`].
+pub(super) fn put_in_place(env: &Env, new: &Path, path: &Path) -> Result<(), FsError> {
+    if let Err(error) = env.fs.rename(new, path).at("rename", path) {
+        discard(env, new);
         return Err(error);
     }
     let dir = path.parent().unwrap_or(Path::new("."));
-    env.fs.sync_dir(dir).at("sync", dir)?;
-    Ok(file)
+    env.fs.sync_dir(dir).at("sync", dir)
 }
 
 /// Removes a file that could not be finished. Where that was for want of space, it holds the last of it.

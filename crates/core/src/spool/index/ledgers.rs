@@ -75,11 +75,14 @@ impl Ledgers {
     pub fn visit(&self, mut visit: impl FnMut(Which, Ended) -> bool) {
         let mut go_on = true;
         for OpenLedger { which, path, file } in &self.files {
-            each_line(&**file, path, |text, _| {
+            let read = each_line(&**file, path, |text, _| {
                 if go_on && let Ok(line) = serde_json::from_slice::<ShortLine>(text) {
                     go_on = visit(*which, line.ended(&self.queue));
                 }
             });
+            if let Err(error) = read {
+                tracing::error!(%error, "the rest of a ledger cannot be read");
+            }
         }
     }
 }

@@ -148,8 +148,8 @@ impl Work<'_> {
     }
 
     fn read_ledger(&mut self) -> Result<Ledger, FsError> {
-        let (env, layout) = (self.env, self.layout);
-        Ledger::open(env, layout, |line| {
+        let (env, layout, quarantine) = (self.env, self.layout, self.quarantine.clone());
+        Ledger::open(env, &quarantine, layout, |line| {
             self.saw(line.seq, line.id);
             self.newest_micros = self.newest_micros.max(line.at);
             self.finished.insert(line.id, line.outcome);

@@ -29,7 +29,7 @@ pub(super) fn verify(
     let len = file.len().at("measure", path)?;
     let (mut start, mut bad, mut bad_count) = (0, Vec::new(), 0u64);
     let mut bad_at_the_end = 0u64;
-    each_line(&*file, path, |text, end| {
+    let read = each_line(&*file, path, |text, end| {
         if serde_json::from_slice::<LedgerLine>(text).is_ok() {
             bad_at_the_end = 0;
         } else {
@@ -55,9 +55,8 @@ pub(super) fn verify(
     if untold > 0 {
         report.damage(path, format!("{untold} more lines do not parse"));
     }
-    if torn_lines > 0 || start < len {
-        let is_readable = start >= len || file.read_at(&mut [0], start).is_ok();
-        let (severity, what) = match (is_readable, is_present) {
+    if torn_lines > 0 || start < len || read.is_err() {
+        let (severity, what) = match (read.is_ok(), is_present) {
             (false, _) => (Severity::Damage, "cannot be read from here on"),
             (true, true) => (Severity::Note, "a torn last line, on which nothing depends"),
             (true, false) => (Severity::Damage, "ends within a line"),

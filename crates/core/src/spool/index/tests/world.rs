@@ -23,6 +23,7 @@ use crate::env::{Entropy as _, Env};
 use crate::queue::QueuePrint;
 use crate::spool::layout::{Layout, Place, QueueLayout, ReadyBatch, ReadyName};
 use crate::spool::ledger::{Ledger, LedgerLine, Outcome};
+use crate::spool::quarantine::Quarantine;
 
 const QUEUES: [&str; 2] = ["a", "a.b"];
 /// Longer than any wait after a failure.
@@ -301,7 +302,9 @@ pub(super) fn open_queue(env: &Env, layout: &Layout, name: &str) -> Queue {
 }
 
 pub(super) fn open_ledger(env: &Env, layout: &QueueLayout) -> Ledger {
-    let mut ledger = Ledger::open(env, layout, |_| {}).expect("opens");
+    // Nothing here damages a ledger.
+    let quarantine = Quarantine::new(env.clone(), &Layout::new(layout.dir()));
+    let mut ledger = Ledger::open(env, &quarantine, layout, |_| {}).expect("opens");
     // Some ten lines.
     ledger.rotate_past(1500);
     ledger
