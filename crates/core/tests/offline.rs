@@ -504,6 +504,17 @@ fn an_id_that_exists_twice_is_named() {
         .write(format!("{QUEUE}/ready/{later}"), file(&ready[0]))
         .unwrap();
     insta::assert_snapshot!(report(&twice), @"damage ready/000000000093-4-125-0-ID.batch: the same batch exists twice; the next start sets this one aside (0 items)");
+
+    // Numbers, not letters, say which comes first.
+    let mut twice = image.clone();
+    let later = name(&ready[0]).replacen("-4-", "-10-", 1);
+    twice
+        .write(format!("{QUEUE}/ready/{later}"), file(&ready[0]))
+        .unwrap();
+    insta::assert_snapshot!(report(&twice), @"damage ready/000000000003-10-125-0-ID.batch: the same batch exists twice; the next start sets this one aside (0 items)");
+    let mut world = World::after(&twice, small(), support::book::Book::default(), 2);
+    world.start().unwrap();
+    assert!(world.files_in("spool/quarantine").contains(&later));
 }
 
 #[test]

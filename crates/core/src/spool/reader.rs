@@ -12,18 +12,9 @@ use crate::env::{Env, File};
 use crate::error::{At, FsError};
 use crate::spool::layout::Layout;
 use crate::spool::quarantine::Quarantine;
-use crate::spool::root::{FORMAT, SpoolError, is_newer, locked, queue_names, read_text};
+use crate::spool::root::{SpoolError, locked, queue_names, read_format, read_text};
 
-/// What `FORMAT` says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FormatState {
-    /// What this program writes.
-    Good,
-    /// There is none, though there are queues.
-    Missing,
-    /// Something else. The files of the spool say for themselves what they are.
-    Damaged,
-}
+pub use crate::spool::root::FormatState;
 
 /// A spool that nobody writes while this lives, as far as it has a `LOCK`. Any number may read it at a time.
 #[derive(Clone)]
@@ -139,25 +130,5 @@ fn share_lock(env: &Env, layout: &Layout) -> Result<Option<Arc<dyn File>>, Spool
             Err(error) if error.is_no_file() => Ok(None),
             result => result.map_err(SpoolError::from),
         },
-    }
-}
-
-fn read_format(env: &Env, layout: &Layout) -> Result<FormatState, SpoolError> {
-    let path = layout.format();
-    let text = match read_text(env, &path).at("read", &path) {
-        Ok(text) => text,
-        Err(error) if error.is_not_found() => return Ok(FormatState::Missing),
-        Err(error) if error.is_no_file() => return Ok(FormatState::Damaged),
-        Err(error) => return Err(error.into()),
-    };
-    if text == FORMAT {
-        Ok(FormatState::Good)
-    } else if is_newer(&text) {
-        Err(SpoolError::Newer {
-            path: layout.root().to_path_buf(),
-            found: text.trim_end().to_owned(),
-        })
-    } else {
-        Ok(FormatState::Damaged)
     }
 }

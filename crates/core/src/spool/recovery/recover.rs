@@ -88,7 +88,12 @@ pub fn recover(
         .collect();
     let mut ready = work.list_sealed(Place::Ready, &dead_ids)?;
     // Of those that lie in `open/` too, and no others: there may be a great many.
-    let open_ids = work.open_ids()?;
+    let in_open = work.list_open()?;
+    let open_ids: HashSet<BatchId> = in_open
+        .iter()
+        .filter_map(|entry| entry.name.parse::<OpenName>().ok())
+        .map(|name| name.id)
+        .collect();
     let elsewhere: HashMap<BatchId, PathBuf> = ready
         .iter()
         .chain(&dead)
@@ -99,7 +104,7 @@ pub fn recover(
         open,
         ready: sealed,
         dead: set_aside,
-    } = work.take_open(&elsewhere)?;
+    } = work.take_open(in_open, &elsewhere)?;
     ready.extend(sealed);
     ready.sort_by_key(|batch| batch.name.seq);
     dead.extend(set_aside);
@@ -178,7 +183,10 @@ impl Work<'_> {
         };
         let mut found: HashMap<BatchId, ReadyName> = HashMap::new();
         let mut progress = Vec::new();
-        for DirEntry { name, is_dir } in self.env.fs.read_dir(&dir).at("list", &dir)? {
+        let mut entries = self.env.fs.read_dir(&dir).at("list", &dir)?;
+        // Of two with one id the lowest is kept, as a reader of the spool says.
+        entries.sort_by_cached_key(|entry| entry.name.parse::<ReadyName>().ok());
+        for DirEntry { name, is_dir } in entries {
             let path = dir.join(&name);
             if is_dir {
                 self.set_aside(&path, "a directory where batches are");
@@ -228,19 +236,21 @@ impl Work<'_> {
         Ok(batches)
     }
 
-    /// The batches whose files lie in `open/`.
-    fn open_ids(&self) -> Result<HashSet<BatchId>, FsError> {
+    /// What lies in `open/`, in order of names.
+    fn list_open(&self) -> Result<Vec<DirEntry>, FsError> {
         let dir = self.layout.open();
-        let entries = self.env.fs.read_dir(&dir).at("list", &dir)?;
-        let named = entries
-            .iter()
-            .filter_map(|entry| entry.name.parse::<OpenName>().ok());
-        Ok(named.map(|name| name.id).collect())
+        let mut entries = self.env.fs.read_dir(&dir).at("list", &dir)?;
+        entries.sort();
+        Ok(entries)
     }
 
     /// Goes through `open/`: batches to fill further, those that were sealed, and those set aside.
-    fn take_open(&mut self, elsewhere: &HashMap<BatchId, PathBuf>) -> Result<Taken, FsError> {
-        let mut files = self.examine_all(elsewhere)?;
+    fn take_open(
+        &mut self,
+        entries: Vec<DirEntry>,
+        elsewhere: &HashMap<BatchId, PathBuf>,
+    ) -> Result<Taken, FsError> {
+        let mut files = self.examine_all(entries, elsewhere);
         mark_highest(&mut files);
         let (mut open, mut sealed) = (Vec::new(), Vec::new());
         for examined in files {
@@ -279,11 +289,10 @@ impl Work<'_> {
 
     fn examine_all(
         &mut self,
+        entries: Vec<DirEntry>,
         elsewhere: &HashMap<BatchId, PathBuf>,
-    ) -> Result<Vec<Examined>, FsError> {
+    ) -> Vec<Examined> {
         let dir = self.layout.open();
-        let mut entries = self.env.fs.read_dir(&dir).at("list", &dir)?;
-        entries.sort();
         let mut files = Vec::new();
         for entry in entries {
             match examine_entry(self.env, &dir, &entry, self.queue) {
@@ -300,7 +309,7 @@ impl Work<'_> {
         mark_elsewhere(&mut files, |id| {
             self.finished.contains_key(id) || elsewhere.contains_key(id)
         });
-        Ok(files)
+        files
     }
 
     fn leave(&self, path: &Path, error: &FsError) {
