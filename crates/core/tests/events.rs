@@ -44,12 +44,12 @@ impl BatchEvents for Witness {
         self.told.lock().unwrap().push(told);
     }
 
-    fn recorded(&self, queue: &QueueName, line: &LedgerLine, rotations: u64) {
+    fn recorded(&self, queue: &QueueName, line: &LedgerLine, ledger_number: u64) {
         let durable = self.disk.durable_image();
         let ledger = durable.read(format!("{QUEUE}/ledger")).unwrap();
         let ledger = String::from_utf8(ledger.to_vec()).unwrap();
         assert!(ledger.contains(&line.id.to_string()), "{ledger}");
-        assert_eq!(rotations, 1);
+        assert_eq!(ledger_number, 1);
         let told = format!("{queue} {} {}", line.seq, line.outcome.name());
         self.told.lock().unwrap().push(told);
     }

@@ -60,8 +60,8 @@ impl BatchEvents for IndexQueue {
         self.tell(Message::Placed(queue.clone(), *batch));
     }
 
-    fn recorded(&self, queue: &QueueName, line: &LedgerLine, rotations: u64) {
-        self.tell(Message::Recorded(Ended::of(queue, line), rotations));
+    fn recorded(&self, queue: &QueueName, line: &LedgerLine, ledger_number: u64) {
+        self.tell(Message::Recorded(Ended::of(queue, line), ledger_number));
     }
 }
 
@@ -211,7 +211,7 @@ impl Keeper {
             .map(|queue| Source {
                 queue: queue.name.clone(),
                 layout: queue.commit.layout().clone(),
-                rotations: Box::new(|| queue.commit.ledger_rotations()),
+                ledger_number: Box::new(|| queue.commit.ledger_number()),
             })
             .collect();
         let go_on = || !self.queue.is_stopping.load(Ordering::SeqCst);
@@ -234,7 +234,7 @@ impl Keeper {
 fn take(index: &mut Index, message: Message) {
     match message {
         Message::Placed(queue, batch) => index.placed(&queue, &batch),
-        Message::Recorded(ended, rotations) => index.recorded(&ended, rotations),
+        Message::Recorded(ended, ledger_number) => index.recorded(&ended, ledger_number),
         // Who asked may have given up; where nothing is sent, the ledgers are asked.
         Message::Find(id, answer) => {
             if let Ok(found) = index.find(id) {

@@ -104,14 +104,14 @@ impl<T: Clone> Commit<T> {
 
     /// Enters in the ledger what became of batches. Durable on return. All that ends goes through here.
     pub(super) fn record(&self, lines: &[LedgerLine]) -> Result<(), FinishError> {
-        let rotations = self.append_to_ledger(lines)?;
+        let number = self.append_to_ledger(lines)?;
         let mut queue = self.lock();
         for line in lines {
             queue.note_end(line.seq, line.outcome, &line.producers);
         }
         drop(queue);
         for line in lines {
-            self.tell_recorded(line, rotations);
+            self.tell_recorded(line, number);
         }
         Ok(())
     }
@@ -135,14 +135,14 @@ impl<T: Clone> Commit<T> {
         }
     }
 
-    /// Appends lines to the ledger; where there is no room for them, at the expense of the ballast. Returns how often
-    /// it was rotated.
+    /// Appends lines to the ledger; where there is no room for them, at the expense of the ballast. Returns the
+    /// ledger's [number](crate::spool::ledger::Ledger::number).
     fn append_to_ledger(&self, lines: &[LedgerLine]) -> Result<u64, FinishError> {
         let mut ledger = self.ledger();
         // Whoever held it before may have failed to sync it.
         self.demand_sound_for(&self.layout().ledger())?;
         let appended = self.with_room(|| ledger.append(lines).map_err(FinishError::from));
-        let appended = appended.map(|()| ledger.rotations());
+        let appended = appended.map(|()| ledger.number());
         // Before another thread has the ledger.
         let noted = appended.inspect_err(|error| self.note_unfinished(error));
         drop(ledger);

@@ -13,9 +13,8 @@ pub trait BatchEvents: Send + Sync + std::fmt::Debug {
     /// A batch lies sealed in a directory: it was closed, or moved.
     fn placed(&self, queue: &QueueName, batch: &ReadyBatch);
 
-    /// A line was entered in the ledger, after the ledger was rotated so often since its start; see
-    /// [`Ledger::rotations`](crate::spool::ledger::Ledger::rotations).
-    fn recorded(&self, queue: &QueueName, line: &LedgerLine, rotations: u64);
+    /// A line was entered in the ledger of that [number](crate::spool::ledger::Ledger::number).
+    fn recorded(&self, queue: &QueueName, line: &LedgerLine, ledger_number: u64);
 }
 
 /// What a queue holds, in few bytes: two that differ have different ones. Open batches are not part of it.
@@ -66,10 +65,10 @@ impl<T: Clone> Commit<T> {
         QueuePrint::new(self.name().clone(), ready, queue.dead(), ledger)
     }
 
-    /// How often the ledger was rotated since the start, and once more.
+    /// The ledger's [number](crate::spool::ledger::Ledger::number).
     #[must_use]
-    pub fn ledger_rotations(&self) -> u64 {
-        self.ledger().rotations()
+    pub fn ledger_number(&self) -> u64 {
+        self.ledger().number()
     }
 
     pub(super) fn tell_placed(&self, batch: &ReadyBatch) {
@@ -78,9 +77,9 @@ impl<T: Clone> Commit<T> {
         }
     }
 
-    pub(super) fn tell_recorded(&self, line: &LedgerLine, rotations: u64) {
+    pub(super) fn tell_recorded(&self, line: &LedgerLine, ledger_number: u64) {
         if let Some(events) = &self.events {
-            events.recorded(self.name(), line, rotations);
+            events.recorded(self.name(), line, ledger_number);
         }
     }
 }

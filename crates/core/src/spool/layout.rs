@@ -1,9 +1,12 @@
 //! Every name in the spool is built and parsed here.
 //!
 //! ```text
-//! <spool>/LOCK  FORMAT  ballast  quarantine/  index/
-//! <spool>/queues/<queue>/ledger  open/  ready/  dead/
+//! <spool>/LOCK  FORMAT  ballast  probe.tmp  quarantine/  index/
+//! <spool>/queues/<queue>/ledger  ledger.1  open/  ready/  dead/
+//! <spool>/queues/<queue>/ready/<id>.progress
 //! ```
+//! The names of batches are with [`OpenName`] and [`ReadyName`]. Beside any file `*.tmp` is one that is being written
+//! and takes its place.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

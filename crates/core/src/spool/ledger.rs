@@ -114,7 +114,7 @@ pub struct Ledger {
     file: Option<Arc<dyn File>>,
     len: u64,
     rotate_bytes: u64,
-    rotations: u64,
+    number: u64,
     print: LedgerPrint,
 }
 
@@ -172,7 +172,7 @@ impl Ledger {
             file,
             len,
             rotate_bytes: ROTATE_BYTES,
-            rotations: 1,
+            number: 1,
             print,
         })
     }
@@ -183,10 +183,10 @@ impl Ledger {
         self.rotate_bytes = bytes;
     }
 
-    /// How often it was rotated since it was opened, and once more.
+    /// The present ledger's number since the start, from 1: each rotation begins the next.
     #[must_use]
-    pub fn rotations(&self) -> u64 {
-        self.rotations
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// What is in it and in the one before it.
@@ -263,7 +263,7 @@ impl Ledger {
         fs.sync_dir(dir).at("sync", dir).map_err(unknown)?;
         self.file = Some(file);
         self.len = 0;
-        self.rotations += 1;
+        self.number += 1;
         self.print.rotate();
         Ok(())
     }

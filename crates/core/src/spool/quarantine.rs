@@ -63,7 +63,8 @@ impl Quarantine {
             .count() as u64)
     }
 
-    /// A name that is free here: that of the file, numbered where it was used before.
+    /// A name that is free here: that of the file, numbered where it was used before. One is not free where its reason
+    /// is still here: somebody took the file away, and the next one is not here for that.
     fn free_name(&self, path: &Path) -> Result<PathBuf, FsError> {
         let taken = self.env.fs.read_dir(&self.dir).at("list", &self.dir)?;
         let name = path
@@ -71,9 +72,10 @@ impl Quarantine {
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
+        let is_taken = |name: &str| taken.iter().any(|entry| entry.name == name);
         let free = std::iter::once(name.clone())
             .chain((1u32..).map(|n| format!("{name}.{n}")))
-            .find(|candidate| taken.iter().all(|entry| entry.name != *candidate))
+            .find(|name| !is_taken(name) && !is_taken(&format!("{name}{REASON_SUFFIX}")))
             .unwrap_or(name);
         Ok(self.dir.join(free))
     }
@@ -97,3 +99,30 @@ impl Quarantine {
 
 /// Suffix of the file that says why another is here.
 const REASON_SUFFIX: &str = ".reason";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::sim::{SimClock, SimDisk};
+
+    #[test]
+    fn no_file_stands_beside_the_reason_of_another() {
+        let disk = SimDisk::new();
+        disk.mkdir_durable("/s/quarantine").expect("fresh disk");
+        let env = disk.env(&SimClock::default(), 1);
+        let quarantine = Quarantine::new(env.clone(), &Layout::new("/s"));
+        let path = Path::new("/s/a");
+        let take = |reason: &str| {
+            env.fs.create_new(path).expect("free");
+            quarantine.take(path, reason).expect("taken")
+        };
+        let first = take("the first");
+        env.fs.unlink(&first).expect("there");
+        let second = take("the second");
+        let third = take("the third");
+        assert_eq!(second, Path::new("/s/quarantine/a.1"));
+        assert_eq!(third, Path::new("/s/quarantine/a.2"));
+        let reason = disk.live_image().read("/s/quarantine/a.1.reason");
+        assert!(reason.expect("there").ends_with(b"the second\n"));
+    }
+}

@@ -38,7 +38,7 @@ pub(super) struct Contents {
 /// A queue's ledgers by number. Each rotation begins a new generation; of those before the last two, nothing is kept.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Generation {
-    /// What is added to the number of rotations since the start.
+    /// What is added to the ledger's number since the start.
     offset: u64,
     current: u64,
 }
@@ -132,10 +132,10 @@ impl Contents {
         self.put(&batch_key(name.id), &to_value(&batch))
     }
 
-    pub(super) fn recorded(&mut self, ended: &Ended, rotations: u64) -> Result<(), StoreError> {
+    pub(super) fn recorded(&mut self, ended: &Ended, ledger_number: u64) -> Result<(), StoreError> {
         let queue = &ended.queue;
         let known = self.generation(queue)?;
-        let generation = known.offset.saturating_add(rotations);
+        let generation = known.offset.saturating_add(ledger_number);
         if generation > known.current {
             self.set_generation(queue, known.offset, generation)?;
             self.prune(queue, generation)?;
@@ -343,11 +343,11 @@ fn is_past(generation: u64, current: u64) -> bool {
 /// Opens a queue's ledgers, and says which generation the present one is.
 fn open_ledgers(env: &Env, source: &Source<'_>) -> Result<(Ledgers, u64), String> {
     loop {
-        let before = (source.rotations)();
+        let before = (source.ledger_number)();
         let opened = Ledgers::open(env, &source.queue, &source.layout);
         let ledgers = opened.map_err(|error| error.to_string())?;
         // One that is rotated takes megabytes to fill again.
-        if (source.rotations)() == before {
+        if (source.ledger_number)() == before {
             return Ok((ledgers, before));
         }
     }

@@ -45,8 +45,8 @@ pub struct Source<'a> {
     pub queue: QueueName,
     /// Its places.
     pub layout: QueueLayout,
-    /// How often its ledger was rotated since the start, and once more.
-    pub rotations: Box<dyn Fn() -> u64 + 'a>,
+    /// Its ledger's [number](crate::spool::ledger::Ledger::number).
+    pub ledger_number: Box<dyn Fn() -> u64 + 'a>,
 }
 
 impl std::fmt::Debug for Source<'_> {
@@ -195,9 +195,9 @@ impl Index {
         self.change(|contents| contents.placed(queue, batch));
     }
 
-    /// Takes note of a line of the ledger, which was rotated so often since the start, and once more.
-    pub fn recorded(&mut self, ended: &Ended, rotations: u64) {
-        self.change(|contents| contents.recorded(ended, rotations));
+    /// Takes note of a line of the ledger of that [number](crate::spool::ledger::Ledger::number).
+    pub fn recorded(&mut self, ended: &Ended, ledger_number: u64) {
+        self.change(|contents| contents.recorded(ended, ledger_number));
     }
 
     fn change(&mut self, change: impl FnOnce(&mut Contents) -> Result<(), StoreError>) {

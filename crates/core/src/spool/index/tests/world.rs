@@ -144,7 +144,7 @@ impl World {
         let sources = self.queues.iter().map(|queue| Source {
             queue: queue.name.clone(),
             layout: queue.layout.clone(),
-            rotations: Box::new(|| queue.ledger.rotations()),
+            ledger_number: Box::new(|| queue.ledger.number()),
         });
         sources.collect()
     }
@@ -331,7 +331,7 @@ pub(super) fn record(
         .ledger
         .append(std::slice::from_ref(&line))
         .expect("appends");
-    index.recorded(&Ended::of(&queue.name, &line), queue.ledger.rotations());
+    index.recorded(&Ended::of(&queue.name, &line), queue.ledger.number());
 }
 
 /// The files below a directory.
