@@ -12,7 +12,7 @@ use super::facts::{Examined, Header, Tail as TailFact};
 use super::table::Frames;
 use crate::env::{Env, File};
 use crate::error::{At, FsError};
-use crate::spool::frames::FrameReader;
+use crate::spool::frames::{FRAMES_START, FoundFrame, FrameReader};
 use crate::spool::kept::BatchContents;
 use crate::spool::layout::temporary;
 use crate::spool::replace::discard;
@@ -65,7 +65,7 @@ fn write_copy(
     let encoded = header.encode();
     let file = env.fs.create_new(new).at("create", new)?;
     // Until the copy is whole it has another name, so that it may say from the start what will be true then.
-    let synced_to = copied_end(examined, original, &header);
+    let synced_to = FRAMES_START + examined.kept.file_bytes;
     let mut copy = Copy {
         file: &file,
         path: new,
@@ -85,7 +85,7 @@ fn write_copy(
         copy.take(frame);
     });
     copy.write_out();
-    if kept_frames != examined.kept_frames || copy.tail.offset > synced_to {
+    if kept_frames != examined.kept.frames || copy.tail.offset > synced_to {
         // Nothing is lost: the original stays, and the next start looks again.
         let differs = Err(std::io::Error::other("it reads differently each time"));
         return differs.at("copy", new);
@@ -177,7 +177,7 @@ pub(in crate::spool) fn each_kept(
     examined: &Examined,
     original: &dyn File,
     id: batchd_frame::BatchId,
-    mut visit: impl FnMut(&crate::spool::frames::FoundFrame<'_>),
+    mut visit: impl FnMut(&FoundFrame<'_>),
 ) {
     let end = match examined.facts.tail {
         TailFact::Clean | TailFact::Torn => examined.good_end,
@@ -210,14 +210,6 @@ pub(super) fn kept_contents(
     contents
 }
 
-fn copied_end(examined: &Examined, original: &dyn File, header: &FileHeader) -> u64 {
-    let mut end = crate::spool::frames::FRAMES_START;
-    each_kept(examined, original, header.id, |frame| {
-        end += frame.header.frame_bytes()
-    });
-    end
-}
-
 struct Copy<'a> {
     file: &'a Arc<dyn File>,
     path: &'a Path,
@@ -233,7 +225,7 @@ struct Copy<'a> {
 }
 
 impl Copy<'_> {
-    fn take(&mut self, frame: &crate::spool::frames::FoundFrame<'_>) {
+    fn take(&mut self, frame: &FoundFrame<'_>) {
         let Ok(view) = BodyView::parse(frame.body, frame.header.items, BodyLimits::NONE) else {
             tracing::error!(
                 path = %self.path.display(), offset = frame.offset,

@@ -1,10 +1,12 @@
 //! What a file in `open/` holds, as far as the decision needs it.
 
 use batchd_frame::file_header::FileHeaderError;
-use batchd_frame::{FILE_HEADER_BYTES, FileHeader, FrameFlags, FrameKind, Seal, codec};
+use batchd_frame::{
+    BodyLimits, BodyView, FILE_HEADER_BYTES, FileHeader, FrameFlags, FrameKind, Seal, codec,
+};
 
 use crate::env::File;
-use crate::spool::frames::{FRAMES_START, FrameReader};
+use crate::spool::frames::{FRAMES_START, FoundFrame, FrameReader};
 use crate::spool::layout::OpenName;
 
 /// What the name says.
@@ -88,8 +90,23 @@ pub struct Examined {
     pub seal: Option<Seal>,
     /// Length of the file.
     pub len: u64,
-    /// How many item frames are copied.
-    pub kept_frames: u64,
+    /// The item frames that are copied.
+    pub kept: KeptFrames,
+}
+
+/// Item frames of a file, those that are kept of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KeptFrames {
+    /// How many.
+    pub frames: u64,
+    /// What they take in the file.
+    pub file_bytes: u64,
+    /// Items in those that decode.
+    pub items: u64,
+    /// Sum of the items' lengths in bytes.
+    pub bytes: u64,
+    /// When the first item was received, unix time in microseconds.
+    pub first_item_at: Option<u64>,
 }
 
 impl Examined {
@@ -121,7 +138,7 @@ impl Examined {
             first_prev: None,
             seal: None,
             len: 0,
-            kept_frames: 0,
+            kept: KeptFrames::default(),
         }
     }
 
@@ -226,10 +243,10 @@ pub fn examine(file: &dyn File, name: &str, queue: &batchd_frame::QueueName) -> 
         first_prev,
         seal,
         len,
-        kept_frames: if tail == Tail::Damaged {
-            met.items_frames
-        } else {
-            met.run_frames
+        kept: match tail {
+            Tail::Damaged => met.all,
+            Tail::Torn if header == Header::Bad => KeptFrames::default(),
+            Tail::Torn | Tail::Clean => met.run,
         },
     }
 }
@@ -238,14 +255,27 @@ pub fn examine(file: &dyn File, name: &str, queue: &batchd_frame::QueueName) -> 
 #[derive(Default)]
 struct Met {
     /// Item frames, and those of them that follow each other from the start without a gap.
-    items_frames: u64,
-    run_frames: u64,
+    all: KeptFrames,
+    run: KeptFrames,
     run_end: Option<u64>,
     first_items_end: Option<u64>,
     seal_end: Option<u64>,
     seal: Option<Seal>,
     /// The first frame after which the batch takes nothing more.
     batch_end: Option<u64>,
+}
+
+impl KeptFrames {
+    fn take(&mut self, frame: &FoundFrame<'_>) {
+        self.frames += 1;
+        self.file_bytes += frame.header.frame_bytes();
+        let view = BodyView::parse(frame.body, frame.header.items, BodyLimits::NONE);
+        if let Ok(view) = view {
+            self.items += u64::from(view.count());
+            self.bytes += view.item_bytes();
+            self.first_item_at.get_or_insert(frame.header.received_at);
+        }
+    }
 }
 
 struct Kept {
@@ -255,7 +285,7 @@ struct Kept {
 }
 
 impl Met {
-    fn take(&mut self, frame: &crate::spool::frames::FoundFrame<'_>) {
+    fn take(&mut self, frame: &FoundFrame<'_>) {
         let end = frame.offset + frame.header.frame_bytes();
         let is_run = self.run_end.unwrap_or(FRAMES_START) == frame.offset;
         if is_run {
@@ -263,8 +293,10 @@ impl Met {
         }
         match frame.header.kind {
             FrameKind::Items => {
-                self.items_frames += 1;
-                self.run_frames += u64::from(is_run);
+                self.all.take(frame);
+                if is_run {
+                    self.run.take(frame);
+                }
                 self.first_items_end.get_or_insert(end);
                 if frame.header.flags.contains(FrameFlags::END_OF_BATCH) {
                     self.batch_end.get_or_insert(end);

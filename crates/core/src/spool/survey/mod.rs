@@ -18,7 +18,7 @@ use crate::spool::ledger::{Outcome, each_record};
 use crate::spool::reader::{ReadSpool, is_no_dir};
 use crate::spool::recovery::created_micros;
 
-pub use open::{KeptItems, OpenFile, OpenFiles};
+pub use open::{OpenFile, OpenFiles};
 pub use sealed::SealedPage;
 
 /// Names of sealed batches that are held at a time.
@@ -154,7 +154,7 @@ impl Survey {
     pub fn each_batch(&self, mut visit: impl FnMut(Surveyed) -> bool) -> Result<(), FsError> {
         let mut from_open = Vec::new();
         for file in &self.open_files()?.files {
-            from_open.extend(self.surveyed(file)?);
+            from_open.extend(file.surveyed());
         }
         from_open.sort_by_key(|batch| (batch.stage, batch.name));
         let dead = from_open.partition_point(|batch| batch.stage < Stage::Dead);
@@ -218,10 +218,10 @@ impl Survey {
                 .is_ok_and(|name| name.id == id);
         })?;
         if is_open {
-            for file in &self.open_files()?.files {
-                if let Some(found) = self.surveyed(file)?.filter(|found| found.name.id == id) {
-                    return Ok(Some(found));
-                }
+            let files = self.open_files()?.files;
+            let mut found = files.iter().filter_map(OpenFile::surveyed);
+            if let Some(found) = found.find(|found| found.name.id == id) {
+                return Ok(Some(found));
             }
         }
         for place in [Place::Dead, Place::Ready] {

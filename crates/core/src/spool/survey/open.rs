@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
-use batchd_frame::{BatchId, BodyLimits, BodyView, SealReason};
+use batchd_frame::{BatchId, SealReason};
 
 use super::{Stage, Survey, Surveyed};
 use crate::error::{At, FsError};
@@ -39,15 +39,31 @@ pub struct OpenFiles {
     pub finished: HashMap<BatchId, Outcome>,
 }
 
-/// What is kept of a file in `open/`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct KeptItems {
-    /// Items.
-    pub items: u64,
-    /// Sum of their lengths in bytes.
-    pub bytes: u64,
-    /// When the first was received, unix time in microseconds.
-    pub first_item_at: Option<u64>,
+impl OpenFile {
+    /// The batch that it holds, unless there is none that would be kept.
+    pub(super) fn surveyed(&self) -> Option<Surveyed> {
+        let examined = &self.examined;
+        let is_kept = self.decision.frames != Frames::None;
+        let identity = examined.identity.filter(|_| is_kept)?;
+        let kept = examined.kept;
+        let lifespan = examined.header.as_ref().and_then(|header| header.lifespan);
+        let expires_at = lifespan.zip(kept.first_item_at).map(|(lifespan, first)| {
+            first.saturating_add(u64::try_from(lifespan.as_micros()).unwrap_or(u64::MAX))
+        });
+        Some(Surveyed {
+            name: ReadyName {
+                seq: identity.seq,
+                items: kept.items,
+                bytes: kept.bytes,
+                expires_at: expires_at.unwrap_or(0),
+                id: identity.id,
+            },
+            stage: stage(self.decision.frames),
+            reason: reason(self),
+            header: examined.header.clone(),
+            path: self.path.clone(),
+        })
+    }
 }
 
 impl Survey {
@@ -99,50 +115,6 @@ impl Survey {
             })
             .collect();
         Ok(found)
-    }
-
-    /// The batch that a file in `open/` holds, unless there is none that would be kept.
-    pub(super) fn surveyed(&self, file: &OpenFile) -> Result<Option<Surveyed>, FsError> {
-        let examined = &file.examined;
-        let is_kept = file.decision.frames != Frames::None;
-        let Some(identity) = examined.identity.filter(|_| is_kept) else {
-            return Ok(None);
-        };
-        let kept = self.kept_items(file)?;
-        let lifespan = examined.header.as_ref().and_then(|header| header.lifespan);
-        let expires_at = lifespan.zip(kept.first_item_at).map(|(lifespan, first)| {
-            first.saturating_add(u64::try_from(lifespan.as_micros()).unwrap_or(u64::MAX))
-        });
-        Ok(Some(Surveyed {
-            name: ReadyName {
-                seq: identity.seq,
-                items: kept.items,
-                bytes: kept.bytes,
-                expires_at: expires_at.unwrap_or(0),
-                id: identity.id,
-            },
-            stage: stage(file.decision.frames),
-            reason: reason(file),
-            header: examined.header.clone(),
-            path: file.path.clone(),
-        }))
-    }
-
-    /// What is kept of a file in `open/`.
-    ///
-    /// # Errors
-    /// [`FsError`] where it cannot be opened any more.
-    pub fn kept_items(&self, file: &OpenFile) -> Result<KeptItems, FsError> {
-        let mut kept = KeptItems::default();
-        self.each_kept_frame(file, |frame| {
-            let view = BodyView::parse(frame.body, frame.header.items, BodyLimits::NONE);
-            if let Ok(view) = view {
-                kept.first_item_at.get_or_insert(frame.header.received_at);
-                kept.items += u64::from(view.count());
-                kept.bytes += view.item_bytes();
-            }
-        })?;
-        Ok(kept)
     }
 
     /// Shows the frames of a file in `open/` that the next start would keep, each checked.
