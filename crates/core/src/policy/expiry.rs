@@ -34,6 +34,12 @@ impl ExpiryRules {
     }
 }
 
+/// When a batch expires whose first item came at `first_item_at`, both unix time in microseconds; nothing for never.
+#[must_use]
+pub fn expires_at(first_item_at: u64, lifespan: Option<Duration>) -> Option<u64> {
+    lifespan.map(|lifespan| first_item_at.saturating_add(micros(lifespan)))
+}
+
 /// The last moment of a batch's lifespan, by the boot-time clock of this process: 8 bytes a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(u64);

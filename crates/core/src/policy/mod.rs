@@ -17,7 +17,7 @@ use batchd_frame::OnExpire;
 
 pub use ages::{Ages, Due, When};
 pub use counts::{BYTES_MAX_MAX, FALLBACK_BYTES_MAX, Fill};
-pub use expiry::{Deadline, ExpiryGate, ExpiryRules};
+pub use expiry::{Deadline, ExpiryGate, ExpiryRules, expires_at};
 pub use interval::{Interval, IntervalMode, JITTER_PERCENT_MAX};
 pub use overflow::{Exceeded, Load, Overflow, Quota};
 

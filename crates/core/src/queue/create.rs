@@ -20,7 +20,7 @@ use super::due::close_lane;
 use super::incoming::Refusal;
 use super::state::Queue;
 use crate::error::{At, FsError};
-use crate::policy::{Deadline, Load};
+use crate::policy::{Deadline, Load, expires_at};
 use crate::spool::layout::{OpenName, Place, ReadyBatch, ReadyName, temporary};
 use crate::spool::writer::{Tail, append_control, control_header, items_header, seal_of};
 
@@ -225,12 +225,11 @@ impl<T: Clone> Queue<T> {
             key,
         };
         let deadline = Deadline::from_first_item(self.env.clock.boot(), lifespan);
-        let lifespan = lifespan.map(|l| u64::try_from(l.as_micros()).unwrap_or(u64::MAX));
         let name = ReadyName {
             seq,
             items: creation.view.count().into(),
             bytes: creation.view.item_bytes(),
-            expires_at: lifespan.map_or(0, |lifespan| created_at.saturating_add(lifespan)),
+            expires_at: expires_at(created_at, lifespan).unwrap_or(0),
             id,
         };
         let follows = self.close_before(&header.key, seq);

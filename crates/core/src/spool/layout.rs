@@ -121,6 +121,15 @@ impl QueueLayout {
     pub fn dead(&self) -> PathBuf {
         self.dir.join("dead")
     }
+    /// The directory of batches in that place.
+    #[must_use]
+    pub fn dir_of(&self, place: Place) -> PathBuf {
+        match place {
+            Place::Open => self.open(),
+            Place::Ready => self.ready(),
+            Place::Dead => self.dead(),
+        }
+    }
     /// The ledger.
     #[must_use]
     pub fn ledger(&self) -> PathBuf {
@@ -135,10 +144,10 @@ impl QueueLayout {
     #[must_use]
     pub fn sealed(&self, batch: &ReadyBatch) -> PathBuf {
         let ReadyBatch { name, place } = batch;
+        let dir = self.dir_of(*place);
         match place {
-            Place::Ready => self.ready().join(name.to_string()),
-            Place::Dead => self.dead().join(name.to_string()),
-            Place::Open => self.open().join(name.open_name().to_string()),
+            Place::Ready | Place::Dead => dir.join(name.to_string()),
+            Place::Open => dir.join(name.open_name().to_string()),
         }
     }
     /// The record of a batch that is delivered in parts.

@@ -56,6 +56,15 @@ impl Outcome {
     pub fn is_final(self) -> bool {
         self != Self::Expired
     }
+
+    /// Whether the file of a batch with it on record has no place in `ready/`: a crash came before it went.
+    #[must_use]
+    pub fn leaves_ready(self) -> bool {
+        matches!(
+            self,
+            Self::Delivered | Self::DeliveredDamaged | Self::Dropped
+        )
+    }
 }
 
 /// Tells what is in a queue's ledgers from anything else: lengths in bytes and CRC-32C of their good lines.

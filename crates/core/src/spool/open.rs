@@ -7,7 +7,7 @@ use batchd_frame::{BatchId, FileHeader, FrameHeader, FrameKind, SealReason, code
 
 use crate::env::{Env, File};
 use crate::error::{At, FsError};
-use crate::policy::{Deadline, Load};
+use crate::policy::{Deadline, Load, expires_at};
 use crate::spool::kept::BatchContents;
 use crate::spool::layout::ReadyName;
 use crate::spool::writer::{Tail, append_control, control_header, seal_of};
@@ -57,8 +57,7 @@ impl OpenBatch {
     /// When it expires, unix time in microseconds. A lifespan counts from the first item.
     #[must_use]
     pub fn expires_at(&self) -> Option<u64> {
-        let lifespan = u64::try_from(self.header.lifespan?.as_micros()).unwrap_or(u64::MAX);
-        Some(self.first_item_at.saturating_add(lifespan))
+        expires_at(self.first_item_at, self.header.lifespan)
     }
 
     /// What it holds.

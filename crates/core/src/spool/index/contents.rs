@@ -85,11 +85,8 @@ impl Contents {
         if result != Ok(true) {
             return result;
         }
-        let places = [
-            (Place::Ready, source.layout.ready()),
-            (Place::Dead, source.layout.dead()),
-        ];
-        for (place, dir) in places {
+        for place in [Place::Ready, Place::Dead] {
+            let dir = source.layout.dir_of(place);
             let names = env.fs.read_dir(&dir).at("list", &dir);
             for entry in names.map_err(|error| error.to_string())? {
                 if let Ok(name) = entry.name.parse::<ReadyName>() {

@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use batchd_frame::{
-    BodyLimits, BodyView, FileHeader, FrameKind, Key, QueueName, SealReason, Verdict,
-    VerdictOutcome, codec,
+    BodyLimits, BodyView, FileHeader, FrameKind, Key, QueueName, Verdict, VerdictOutcome, codec,
 };
 
 use super::facts::{Examined, Header, Tail as TailFact};
@@ -127,31 +126,22 @@ fn add_ending(
     frames: Frames,
 ) -> Result<(), FsError> {
     let now = env.clock.wall_micros();
-    match frames {
-        Frames::None | Frames::Reopen => Ok(()),
-        Frames::Seal => batch.append_seal(SealReason::Recovery, now),
-        Frames::KeepSeal => {
-            let reason = examined
-                .seal
-                .as_ref()
-                .map_or(SealReason::Recovery, |seal| seal.reason);
-            batch.append_seal(reason, now)
-        }
-        Frames::SealDamaged => batch.append_seal(SealReason::Damaged, now),
-        Frames::Dead => {
-            batch.append_seal(SealReason::Damaged, now)?;
-            let verdict = Verdict {
-                outcome: VerdictOutcome::Orphaned,
-                first: 0,
-                count: batch.tail.items.into(),
-                attempts: 0,
-                last_error: "the header is damaged and the key with it".to_owned(),
-                at: now,
-            };
-            let body = codec::encode(&verdict);
-            batch.append(control_header(FrameKind::Verdict, &body, now), &body)
-        }
+    if let Some(reason) = frames.seal_reason(examined.seal.as_ref()) {
+        batch.append_seal(reason, now)?;
     }
+    if frames == Frames::Dead {
+        let verdict = Verdict {
+            outcome: VerdictOutcome::Orphaned,
+            first: 0,
+            count: batch.tail.items.into(),
+            attempts: 0,
+            last_error: "the header is damaged and the key with it".to_owned(),
+            at: now,
+        };
+        let body = codec::encode(&verdict);
+        batch.append(control_header(FrameKind::Verdict, &body, now), &body)?;
+    }
+    Ok(())
 }
 
 /// The part of a file's header that its name and place tell.

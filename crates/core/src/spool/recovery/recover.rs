@@ -8,7 +8,7 @@ use batchd_frame::{BatchId, ProducerRecord, QueueName};
 
 use super::act::{OpenBatch, copy_over, keep_torn, kept_contents};
 use super::facts::{Examined, Name};
-use super::standing::{examine_entry, mark_elsewhere, mark_highest, same_bytes};
+use super::standing::{Twin, examine_entry, mark_elsewhere, mark_highest, same_bytes, twin};
 use super::table::{Decision, Frames, Original, decide};
 use crate::env::{DirEntry, Env, File};
 use crate::error::{At, FsError};
@@ -176,11 +176,7 @@ impl Work<'_> {
         set_aside: &HashMap<BatchId, PathBuf>,
     ) -> Result<Vec<ReadyBatch>, FsError> {
         let is_ready = place == Place::Ready;
-        let dir = if is_ready {
-            self.layout.ready()
-        } else {
-            self.layout.dead()
-        };
+        let dir = self.layout.dir_of(place);
         let mut found: HashMap<BatchId, ReadyName> = HashMap::new();
         let mut progress = Vec::new();
         let mut entries = self.env.fs.read_dir(&dir).at("list", &dir)?;
@@ -208,7 +204,7 @@ impl Work<'_> {
             let finished = self.finished.get(&parsed.id).filter(|_| is_ready);
             if finished == Some(&Outcome::DeliveredDamaged) {
                 self.set_aside(&path, "what could be read of it is on record as delivered");
-            } else if matches!(finished, Some(Outcome::Delivered | Outcome::Dropped)) {
+            } else if finished.is_some_and(|outcome| outcome.leaves_ready()) {
                 tracing::info!(queue = %self.queue, batch = %parsed.id, "already on record; removed");
                 self.remove(&path);
             } else if set_aside
@@ -377,20 +373,18 @@ impl Work<'_> {
     ) {
         let id = examined.identity.map(|name| name.id);
         if examined.facts.elsewhere {
-            let other = id.and_then(|id| elsewhere.get(&id));
-            let finished = id.is_some_and(|id| self.finished.contains_key(&id));
-            if other.is_some_and(|other| same_bytes(self.env, path, other)) {
-                // The rename was made durable in one directory and not yet in the other.
-                self.remove(path);
-            } else if finished && examined.facts.seal && examined.first_bad.is_none() {
-                // So was this one, and the batch has been delivered since.
-                tracing::info!(queue = %self.queue, path = %path.display(), "already on record; removed");
-                self.remove(path);
-            } else {
-                self.set_aside(
+            let sealed = id.and_then(|id| elsewhere.get(&id));
+            let is_finished = id.is_some_and(|id| self.finished.contains_key(&id));
+            match twin(self.env, examined, path, sealed, is_finished) {
+                Twin::SameBytes => self.remove(path),
+                Twin::Finished => {
+                    tracing::info!(queue = %self.queue, path = %path.display(), "already on record; removed");
+                    self.remove(path);
+                }
+                Twin::Differs => self.set_aside(
                     path,
                     "the same batch exists sealed, or is on record as finished",
-                );
+                ),
             }
         } else if examined.facts.name == Name::Batch {
             self.set_aside(
@@ -425,16 +419,13 @@ impl Work<'_> {
         let (mut ready, mut dead) = (Vec::new(), Vec::new());
         for (frames, batch) in sealed {
             let name = batch.ready_name();
-            let is_dead = frames == Frames::Dead;
-            let dir = if is_dead {
-                self.layout.dead()
-            } else {
-                self.layout.ready()
+            let (list, place) = match frames {
+                Frames::Dead => (&mut dead, Place::Dead),
+                _ => (&mut ready, Place::Ready),
             };
-            let path = dir.join(name.to_string());
+            let path = self.layout.sealed(&ReadyBatch { name, place });
             let place = match self.env.fs.rename(&batch.path, &path) {
-                Ok(()) if is_dead => Place::Dead,
-                Ok(()) => Place::Ready,
+                Ok(()) => place,
                 Err(error) => {
                     // Sealed and durable where it is, so that it can go out from there, if that is its name.
                     tracing::warn!(
@@ -447,7 +438,7 @@ impl Work<'_> {
                     Place::Open
                 }
             };
-            if is_dead { &mut dead } else { &mut ready }.push(ReadyBatch { name, place });
+            list.push(ReadyBatch { name, place });
         }
         for dir in [self.layout.ready(), self.layout.dead(), self.layout.open()] {
             self.env.fs.sync_dir(&dir).at("sync", &dir)?;

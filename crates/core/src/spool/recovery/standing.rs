@@ -1,7 +1,7 @@
 //! How the files in `open/` stand to each other and to what lies elsewhere: the facts that no file tells alone.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use batchd_frame::{BatchId, Key, QueueName};
 
@@ -69,6 +69,35 @@ pub(in crate::spool) fn mark_highest(files: &mut [Examined]) {
             .as_ref()
             .is_some_and(|header| highest.get(&header.key) == Some(&header.seq));
         examined.facts.highest = is_highest && examined.has_its_name();
+    }
+}
+
+/// How a file in `open/` stands to the same batch elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::spool) enum Twin {
+    /// It lies there with the same bytes: a rename was made durable in one directory and not yet in the other.
+    SameBytes,
+    /// So it was, and the batch is on record as finished since.
+    Finished,
+    /// Something in it may be missed.
+    Differs,
+}
+
+/// Compares a file in `open/` whose batch lies `sealed` elsewhere, or is on record as finished.
+pub(in crate::spool) fn twin(
+    env: &Env,
+    examined: &Examined,
+    path: &Path,
+    sealed: Option<&PathBuf>,
+    is_finished: bool,
+) -> Twin {
+    let is_whole = examined.facts.seal && examined.first_bad.is_none();
+    if sealed.is_some_and(|sealed| same_bytes(env, path, sealed)) {
+        Twin::SameBytes
+    } else if is_finished && is_whole {
+        Twin::Finished
+    } else {
+        Twin::Differs
     }
 }
 

@@ -1,5 +1,7 @@
 //! The decision, as a table: exactly one row fits any facts, and a test walks them all.
 
+use batchd_frame::{Seal, SealReason};
+
 use super::facts::{Facts, Header, Name, Tail};
 
 /// What is done with the file as it was found.
@@ -32,6 +34,19 @@ pub enum Frames {
     SealDamaged,
     /// Copied, sealed as damaged and set aside: the key is lost.
     Dead,
+}
+
+impl Frames {
+    /// Why their copy is sealed, where it is. `found` is the seal of the original.
+    #[must_use]
+    pub fn seal_reason(self, found: Option<&Seal>) -> Option<SealReason> {
+        match self {
+            Self::None | Self::Reopen => None,
+            Self::Seal => Some(SealReason::Recovery),
+            Self::KeepSeal => Some(found.map_or(SealReason::Recovery, |seal| seal.reason)),
+            Self::SealDamaged | Self::Dead => Some(SealReason::Damaged),
+        }
+    }
 }
 
 /// A decision.

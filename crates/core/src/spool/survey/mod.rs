@@ -110,11 +110,7 @@ impl Survey {
     /// The directory of batches in that place.
     #[must_use]
     pub fn dir(&self, place: Place) -> PathBuf {
-        match place {
-            Place::Open => self.layout.open(),
-            Place::Ready => self.layout.ready(),
-            Place::Dead => self.layout.dead(),
-        }
+        self.layout.dir_of(place)
     }
 
     /// Shows every name in that place, in no order. One that has no directory is empty.
@@ -233,7 +229,7 @@ impl Survey {
             })?;
             if let Some(name) = found {
                 let on_record = self.on_record(&HashSet::from([id]))?;
-                let is_gone = on_record.get(&id).is_some_and(|outcome| is_gone(*outcome));
+                let is_gone = on_record.get(&id).is_some_and(|it| it.leaves_ready());
                 let is_there = place == Place::Dead || !is_gone;
                 return Ok(is_there.then(|| self.sealed(place, name)));
             }
@@ -251,12 +247,4 @@ impl Survey {
         })?;
         Ok(found)
     }
-}
-
-/// Whether a batch on record with that outcome is gone from `ready/`, or goes at the next start.
-fn is_gone(outcome: Outcome) -> bool {
-    matches!(
-        outcome,
-        Outcome::Delivered | Outcome::Dropped | Outcome::DeliveredDamaged
-    )
 }

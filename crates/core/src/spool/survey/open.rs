@@ -3,10 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
-use batchd_frame::{BatchId, SealReason};
+use batchd_frame::BatchId;
 
 use super::{Stage, Survey, Surveyed};
 use crate::error::{At, FsError};
+use crate::policy::expires_at;
 use crate::spool::frames::FoundFrame;
 use crate::spool::layout::{OpenName, Place, ReadyBatch, ReadyName};
 use crate::spool::ledger::Outcome;
@@ -47,9 +48,8 @@ impl OpenFile {
         let identity = examined.identity.filter(|_| is_kept)?;
         let kept = examined.kept;
         let lifespan = examined.header.as_ref().and_then(|header| header.lifespan);
-        let expires_at = lifespan.zip(kept.first_item_at).map(|(lifespan, first)| {
-            first.saturating_add(u64::try_from(lifespan.as_micros()).unwrap_or(u64::MAX))
-        });
+        let first_item_at = kept.first_item_at;
+        let expires_at = first_item_at.and_then(|first| expires_at(first, lifespan));
         Some(Surveyed {
             name: ReadyName {
                 seq: identity.seq,
@@ -59,7 +59,7 @@ impl OpenFile {
                 id: identity.id,
             },
             stage: stage(self.decision.frames),
-            reason: reason(self),
+            reason: self.decision.frames.seal_reason(examined.seal.as_ref()),
             header: examined.header.clone(),
             path: self.path.clone(),
         })
@@ -139,15 +139,5 @@ fn stage(frames: Frames) -> Stage {
         Frames::None | Frames::Reopen => Stage::Open,
         Frames::Seal | Frames::KeepSeal | Frames::SealDamaged => Stage::Closed,
         Frames::Dead => Stage::Dead,
-    }
-}
-
-/// Why the next start would close it, or it was closed before.
-fn reason(file: &OpenFile) -> Option<SealReason> {
-    match file.decision.frames {
-        Frames::None | Frames::Reopen => None,
-        Frames::Seal => Some(SealReason::Recovery),
-        Frames::KeepSeal => file.examined.seal.as_ref().map(|seal| seal.reason),
-        Frames::SealDamaged | Frames::Dead => Some(SealReason::Damaged),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use batchd_frame::BatchId;
 
-use super::{Survey, is_gone};
+use super::Survey;
 use crate::error::FsError;
 use crate::spool::layout::{Place, ReadyBatch, ReadyName};
 use crate::spool::ledger::Outcome;
@@ -48,7 +48,7 @@ impl Survey {
         let finished = if place == Place::Ready && !lowest.is_empty() {
             let ids = lowest.iter().map(|name| name.id).collect();
             let mut finished = self.on_record(&ids)?;
-            finished.retain(|_, outcome| is_gone(*outcome));
+            finished.retain(|_, outcome| outcome.leaves_ready());
             finished
         } else {
             HashMap::new()

@@ -8,7 +8,7 @@ use super::batch::{Checked, Findings, Gaps, bad_padding, cannot_open};
 use super::{Report, Severity};
 use crate::error::FsError;
 use crate::spool::recovery::facts::{Header, Name, Tail};
-use crate::spool::recovery::standing::same_bytes;
+use crate::spool::recovery::standing::{Twin, twin};
 use crate::spool::recovery::table::{Frames, Original};
 use crate::spool::sealed::GoodRange;
 use crate::spool::survey::{OpenFile, OpenFiles, Survey};
@@ -81,15 +81,21 @@ fn elsewhere(
     id: BatchId,
     findings: &mut Findings<'_>,
 ) {
-    let is_twin = |other: &Path| same_bytes(survey.env(), &file.path, other);
-    let is_whole = file.examined.facts.seal && file.examined.first_bad.is_none();
-    let what = if open.sealed.get(&id).is_some_and(|other| is_twin(other)) {
-        "lies sealed elsewhere too; the next start removes it here"
-    } else if open.finished.contains_key(&id) && is_whole {
-        "is on record as finished; the next start removes it"
-    } else {
-        findings.damage(None, 0, "the same batch exists twice, with other bytes");
-        return;
+    let (sealed, is_finished) = (open.sealed.get(&id), open.finished.contains_key(&id));
+    let twin = twin(
+        survey.env(),
+        &file.examined,
+        &file.path,
+        sealed,
+        is_finished,
+    );
+    let what = match twin {
+        Twin::SameBytes => "lies sealed elsewhere too; the next start removes it here",
+        Twin::Finished => "is on record as finished; the next start removes it",
+        Twin::Differs => {
+            findings.damage(None, 0, "the same batch exists twice, with other bytes");
+            return;
+        }
     };
     findings.add(Severity::Note, None, 0, what);
 }
