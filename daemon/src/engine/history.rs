@@ -59,8 +59,8 @@ impl Asked {
         let page = engine.history(&self.query);
         let Page { ended, more } = page.map_err(|e| (ErrorCode::Unreadable, e.to_string()))?;
         let next = ended.last().filter(|_| more).map(|last| HistoryCursor {
-            at: last.at,
-            id: last.id,
+            at: last.end.at,
+            id: last.end.id,
         });
         let entries = ended.into_iter().map(entry).collect();
         Ok(Response::History {
@@ -71,16 +71,16 @@ impl Asked {
     }
 }
 
-fn entry(ended: Ended) -> HistoryEntry {
+fn entry(Ended { queue, end }: Ended) -> HistoryEntry {
     HistoryEntry {
-        at: ended.at,
-        queue: ended.queue,
-        id: ended.id,
-        seq: ended.seq,
-        outcome: ended.outcome.name().to_owned(),
-        items: ended.items,
-        bytes: ended.bytes,
-        why: ended.why,
+        at: end.at,
+        queue,
+        id: end.id,
+        seq: end.seq,
+        outcome: end.outcome.name().to_owned(),
+        items: end.items,
+        bytes: end.bytes,
+        why: end.why,
     }
 }
 
@@ -123,25 +123,25 @@ impl Engine {
 
 /// What is answered of a batch that is not in the spool.
 pub(super) fn gone(engine: &Engine, id: BatchId) -> Failed {
-    let Some(ended) = engine.what_became_of(id) else {
+    let Some(Ended { end, .. }) = engine.what_became_of(id) else {
         let message = format!("no batch {id}: nothing is on record of it, or not any more");
         return (ErrorCode::NoSuchBatch, message);
     };
-    let at = UNIX_EPOCH + Duration::from_micros(ended.at);
+    let at = UNIX_EPOCH + Duration::from_micros(end.at);
     let at = humantime::format_rfc3339_millis(at);
-    match ended.outcome {
+    match end.outcome {
         Outcome::Delivered | Outcome::DeliveredDamaged => (
             ErrorCode::NoSuchBatch,
             format!("batch {id} was delivered at {at}"),
         ),
         Outcome::Expired => expired(id),
-        Outcome::Dropped if ended.why == WHY_DROPPED => expired(id),
+        Outcome::Dropped if end.why == WHY_DROPPED => expired(id),
         Outcome::Dropped => {
-            let message = format!("batch {id} was dropped at {at}: {}", ended.why);
+            let message = format!("batch {id} was dropped at {at}: {}", end.why);
             (ErrorCode::Dropped, message)
         }
         Outcome::Removed => {
-            let message = format!("the file of batch {id} was removed: {}", ended.why);
+            let message = format!("the file of batch {id} was removed: {}", end.why);
             (ErrorCode::NoSuchBatch, message)
         }
     }

@@ -61,7 +61,10 @@ impl BatchEvents for IndexQueue {
     }
 
     fn recorded(&self, queue: &QueueName, line: &LedgerLine, ledger_number: u64) {
-        self.tell(Message::Recorded(Ended::of(queue, line), ledger_number));
+        self.tell(Message::Recorded(
+            Ended::new(queue, line.end()),
+            ledger_number,
+        ));
     }
 }
 

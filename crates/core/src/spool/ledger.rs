@@ -114,6 +114,42 @@ pub struct LedgerLine {
     pub producers: Vec<ProducerRecord>,
 }
 
+/// What became of a batch: a line without the submissions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// When, unix time in microseconds.
+    pub at: u64,
+    /// The batch.
+    pub id: BatchId,
+    /// Its number.
+    pub seq: u64,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Items in it.
+    pub items: u64,
+    /// Sum of their lengths in bytes.
+    pub bytes: u64,
+    /// Why, where there is more to say.
+    #[serde(default)]
+    pub why: String,
+}
+
+impl LedgerLine {
+    /// What it says but for the submissions.
+    #[must_use]
+    pub fn end(&self) -> End {
+        End {
+            at: self.at,
+            id: self.id,
+            seq: self.seq,
+            outcome: self.outcome,
+            items: self.items,
+            bytes: self.bytes,
+            why: self.why.clone(),
+        }
+    }
+}
+
 /// The ledger, open for appending.
 pub struct Ledger {
     env: Env,
@@ -360,24 +396,6 @@ fn read_lines(
     }
     tracing::warn!(path = %path.display(), offset = bad, "the end of a ledger does not parse; left out");
     Ok(None)
-}
-
-/// Shows every line on record, those of the previous ledger first.
-///
-/// # Errors
-/// [`FsError`] where a ledger that is there cannot be opened.
-pub(super) fn each_record(
-    env: &Env,
-    layout: &QueueLayout,
-    mut visit: impl FnMut(LedgerLine),
-) -> Result<(), FsError> {
-    for path in [layout.ledger_previous(), layout.ledger()] {
-        match read_lines(env, &path, |_, line| visit(line)) {
-            Err(error) if error.is_no_file() => {}
-            result => drop(result?),
-        }
-    }
-    Ok(())
 }
 
 /// Visits what ends in a newline, with the offset behind that.

@@ -10,8 +10,8 @@ use super::index::Source;
 use super::ledgers::{Ledgers, Which};
 use super::marker::Sum;
 use super::records::{
-    ALL_KEYS, Batch, Cursor, Ended, Found, Line, Page, Query, State, batch_key, cursor_of,
-    from_value, generation_key, line_key, line_keys, queue_keys, queue_line_key, to_value,
+    ALL_KEYS, Batch, Cursor, Ended, Found, Page, Query, State, batch_key, cursor_of, from_value,
+    generation_key, line_key, line_keys, queue_keys, queue_line_key, to_value,
 };
 use super::store::{Store, StoreError};
 use crate::env::Env;
@@ -71,12 +71,12 @@ impl Contents {
         self.set_generation(queue, 0, current)
             .map_err(|error| error.to_string())?;
         let mut result = Ok(true);
-        ledgers.visit(|which, ended| {
+        ledgers.visit(|which, end| {
             let generation = match which {
                 Which::Present => current,
                 Which::Previous => current.saturating_sub(1),
             };
-            result = match self.enter(&ended, generation) {
+            result = match self.enter(&Ended::new(queue, end), generation) {
                 Ok(()) => Ok(asked.go_on(self.sum)),
                 Err(error) => Err(error.to_string()),
             };
@@ -114,7 +114,7 @@ impl Contents {
         };
         let (known, last) = self.last_of(batch.name.id)?;
         // Its file may outlive its record, for a moment.
-        if last.is_some_and(|last| last.outcome.is_final()) {
+        if last.is_some_and(|last| last.end.outcome.is_final()) {
             return Ok(());
         }
         let name = &batch.name;
@@ -144,30 +144,30 @@ impl Contents {
 
     /// Enters a line that is in the ledger of this generation.
     fn enter(&mut self, ended: &Ended, generation: u64) -> Result<(), StoreError> {
-        let cursor = ended.cursor();
-        let known = self.batch(ended.id)?;
+        let (cursor, end) = (ended.cursor(), &ended.end);
+        let known = self.batch(end.id)?;
         let is_new = known.is_none();
         let mut batch = known.unwrap_or_else(|| Batch {
             queue: ended.queue.clone(),
-            seq: ended.seq,
-            items: ended.items,
-            bytes: ended.bytes,
+            seq: end.seq,
+            items: end.items,
+            bytes: end.bytes,
             state: State::Gone,
             lines: Vec::new(),
         });
         // What is only set aside was said to be where it is before.
-        if ended.outcome.is_final() {
+        if end.outcome.is_final() {
             batch.state = State::Gone;
         }
-        if is_new || !batch.lines.contains(&ended.at) {
-            batch.lines.push(ended.at);
+        if is_new || !batch.lines.contains(&end.at) {
+            batch.lines.push(end.at);
         }
-        self.put(&line_key(cursor), &to_value(&Line::of(ended)))?;
+        self.put(&line_key(cursor), &to_value(ended))?;
         self.put(
             &queue_line_key(&ended.queue, cursor),
             &to_value(&generation),
         )?;
-        self.put(&batch_key(ended.id), &to_value(&batch))
+        self.put(&batch_key(end.id), &to_value(&batch))
     }
 
     /// Removes the lines that are in no ledger any more.
@@ -280,8 +280,7 @@ impl Contents {
     }
 
     fn line(&self, cursor: Cursor) -> Result<Option<Ended>, StoreError> {
-        let line: Option<Line> = self.value(&line_key(cursor))?;
-        Ok(line.map(|line| line.at(cursor)))
+        self.value(&line_key(cursor))
     }
 
     fn generation(&mut self, queue: &QueueName) -> Result<Generation, StoreError> {
@@ -341,7 +340,7 @@ fn is_past(generation: u64, current: u64) -> bool {
 fn open_ledgers(env: &Env, source: &Source<'_>) -> Result<(Ledgers, u64), String> {
     loop {
         let before = (source.ledger_number)();
-        let opened = Ledgers::open(env, &source.queue, &source.layout);
+        let opened = Ledgers::open(env, &source.layout);
         let ledgers = opened.map_err(|error| error.to_string())?;
         // One that is rotated takes megabytes to fill again.
         if (source.ledger_number)() == before {

@@ -2,18 +2,16 @@
 //! Files are streamed; memory is that of a line and of the page that is asked for.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use batchd_frame::{BatchId, QueueName};
-use serde::Deserialize;
 
-use super::records::{Cursor, Ended, Page, Query, shorten};
+use super::records::{Cursor, Ended, Page, Query};
 use crate::env::{Env, File};
 use crate::error::{At, FsError};
 use crate::spool::layout::QueueLayout;
-use crate::spool::ledger::{Outcome, each_line};
+use crate::spool::ledger::{End, each_line};
 
 /// Which of a queue's ledgers a line is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,22 +22,8 @@ pub enum Which {
     Present,
 }
 
-/// As much of a line as the history needs.
-#[derive(Deserialize)]
-struct ShortLine {
-    at: u64,
-    id: BatchId,
-    seq: u64,
-    outcome: Outcome,
-    items: u64,
-    bytes: u64,
-    #[serde(default)]
-    why: String,
-}
-
 /// A queue's ledgers, open for reading.
 pub struct Ledgers {
-    queue: QueueName,
     files: Vec<OpenLedger>,
 }
 
@@ -51,7 +35,9 @@ struct OpenLedger {
 
 impl std::fmt::Debug for Ledgers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Ledgers({})", self.queue)
+        f.debug_list()
+            .entries(self.files.iter().map(|ledger| &ledger.path))
+            .finish()
     }
 }
 
@@ -60,24 +46,23 @@ impl Ledgers {
     ///
     /// # Errors
     /// [`FsError`]
-    pub fn open(env: &Env, queue: &QueueName, layout: &QueueLayout) -> Result<Self, FsError> {
+    pub fn open(env: &Env, layout: &QueueLayout) -> Result<Self, FsError> {
         // The present one first: if it becomes the previous one before that is opened, it is read twice.
         let present = open(env, Which::Present, layout.ledger())?;
         let previous = open(env, Which::Previous, layout.ledger_previous())?;
         Ok(Self {
-            queue: queue.clone(),
             files: previous.into_iter().chain(present).collect(),
         })
     }
 
     /// Visits the lines, oldest first, until `visit` says that it is enough by answering false. What is no line
-    /// is passed over; it was reported at the start.
-    pub fn visit(&self, mut visit: impl FnMut(Which, Ended) -> bool) {
+    /// is passed over; it was reported at the start. So is what cannot be read, with an error in the log.
+    pub fn visit(&self, mut visit: impl FnMut(Which, End) -> bool) {
         let mut go_on = true;
         for OpenLedger { which, path, file } in &self.files {
             let read = each_line(&**file, path, |text, _| {
-                if go_on && let Ok(line) = serde_json::from_slice::<ShortLine>(text) {
-                    go_on = visit(*which, line.ended(&self.queue));
+                if go_on && let Ok(end) = serde_json::from_slice(text) {
+                    go_on = visit(*which, end);
                 }
             });
             if let Err(error) = read {
@@ -87,28 +72,10 @@ impl Ledgers {
     }
 }
 
-impl ShortLine {
-    fn ended(self, queue: &QueueName) -> Ended {
-        Ended {
-            queue: queue.clone(),
-            at: self.at,
-            id: self.id,
-            seq: self.seq,
-            outcome: self.outcome,
-            items: self.items,
-            bytes: self.bytes,
-            why: shorten(&self.why),
-        }
-    }
-}
-
 fn open(env: &Env, which: Which, path: PathBuf) -> Result<Option<OpenLedger>, FsError> {
-    match env.fs.open_read(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        other => {
-            let file = other.at("open", &path)?;
-            Ok(Some(OpenLedger { which, path, file }))
-        }
+    match env.fs.open_read(&path).at("open", &path) {
+        Err(error) if error.is_no_file() => Ok(None),
+        opened => opened.map(|file| Some(OpenLedger { which, path, file })),
     }
 }
 
@@ -130,7 +97,8 @@ pub fn history<'a>(
         if query.queue.as_ref().is_some_and(|only| only != queue) {
             continue;
         }
-        Ledgers::open(env, queue, layout)?.visit(|_, ended| {
+        Ledgers::open(env, layout)?.visit(|_, end| {
+            let ended = Ended::new(queue, end);
             if query.takes(&ended) {
                 newest.insert(ended.cursor(), ended);
             }
@@ -156,9 +124,9 @@ pub fn what_became_of<'a>(
 ) -> Result<Option<Ended>, FsError> {
     let mut last = None;
     for (queue, layout) in queues {
-        Ledgers::open(env, queue, layout)?.visit(|_, ended| {
-            if ended.id == id {
-                last = Some(ended);
+        Ledgers::open(env, layout)?.visit(|_, end| {
+            if end.id == id {
+                last = Some(Ended::new(queue, end));
             }
             true
         });

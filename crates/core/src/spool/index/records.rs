@@ -3,7 +3,7 @@
 //! | key | value |
 //! |---|---|
 //! | `b` id | [`Batch`]: where it is, and when it ended |
-//! | `t` time, id | [`Line`]: a line of the ledger |
+//! | `t` time, id | [`Ended`]: a line of the ledger |
 //! | `q` queue, 0, time, id | in which ledger that line is: its generation |
 //! | `g` queue | the generation of the queue's ledger |
 //!
@@ -14,10 +14,10 @@ use batchd_frame::codec::{decode, encode};
 use batchd_frame::{BatchId, QueueName};
 use serde::{Deserialize, Serialize};
 
-use crate::spool::ledger::{LedgerLine, Outcome};
+use crate::spool::ledger::End;
 
 /// Of keys, values and the marker.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 /// So much is kept of the reason of an end, in characters.
 const WHY_CHARS_MAX: usize = 500;
 
@@ -32,40 +32,25 @@ pub enum State {
     Gone,
 }
 
-/// A batch that ended, or was set aside: what a line of the ledger says of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A batch that ended, or was set aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
     /// Its queue.
     pub queue: QueueName,
-    /// When, unix time in microseconds.
-    pub at: u64,
-    /// The batch.
-    pub id: BatchId,
-    /// Its number.
-    pub seq: u64,
-    /// What became of it.
-    pub outcome: Outcome,
-    /// Items in it.
-    pub items: u64,
-    /// Sum of their lengths in bytes.
-    pub bytes: u64,
-    /// Why, where there is more to say; the beginning of it, where that is long.
-    pub why: String,
+    /// What the ledger says of it; of a long reason, the beginning.
+    pub end: End,
 }
 
 impl Ended {
-    /// What a line of a queue's ledger says.
+    /// What the ledger of a queue says.
     #[must_use]
-    pub fn of(queue: &QueueName, line: &LedgerLine) -> Self {
+    pub fn new(queue: &QueueName, mut end: End) -> Self {
+        if let Some((long, _)) = end.why.char_indices().nth(WHY_CHARS_MAX) {
+            end.why.truncate(long);
+        }
         Self {
             queue: queue.clone(),
-            at: line.at,
-            id: line.id,
-            seq: line.seq,
-            outcome: line.outcome,
-            items: line.items,
-            bytes: line.bytes,
-            why: shorten(&line.why),
+            end,
         }
     }
 
@@ -73,15 +58,10 @@ impl Ended {
     #[must_use]
     pub fn cursor(&self) -> Cursor {
         Cursor {
-            at: self.at,
-            id: self.id,
+            at: self.end.at,
+            id: self.end.id,
         }
     }
-}
-
-/// The beginning of a reason.
-pub(super) fn shorten(why: &str) -> String {
-    why.chars().take(WHY_CHARS_MAX).collect()
 }
 
 /// Where the index knows a batch to be.
@@ -132,8 +112,8 @@ impl Query {
         self.queue
             .as_ref()
             .is_none_or(|queue| *queue == ended.queue)
-            && self.batch.is_none_or(|batch| batch == ended.id)
-            && ended.at >= self.since
+            && self.batch.is_none_or(|batch| batch == ended.end.id)
+            && ended.end.at >= self.since
             && self.before.is_none_or(|before| ended.cursor() < before)
     }
 }
@@ -157,43 +137,6 @@ pub(super) struct Batch {
     pub state: State,
     /// When its lines are, in the order in which they were written.
     pub lines: Vec<u64>,
-}
-
-/// A line of a ledger; time and id are in the key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Line {
-    pub queue: QueueName,
-    pub seq: u64,
-    pub outcome: Outcome,
-    pub items: u64,
-    pub bytes: u64,
-    pub why: String,
-}
-
-impl Line {
-    pub(super) fn of(ended: &Ended) -> Self {
-        Self {
-            queue: ended.queue.clone(),
-            seq: ended.seq,
-            outcome: ended.outcome,
-            items: ended.items,
-            bytes: ended.bytes,
-            why: ended.why.clone(),
-        }
-    }
-
-    pub(super) fn at(self, Cursor { at, id }: Cursor) -> Ended {
-        Ended {
-            queue: self.queue,
-            at,
-            id,
-            seq: self.seq,
-            outcome: self.outcome,
-            items: self.items,
-            bytes: self.bytes,
-            why: self.why,
-        }
-    }
 }
 
 /// Bytes of a time and an id.

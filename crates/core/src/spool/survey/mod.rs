@@ -1,20 +1,23 @@
 //! What lies in a queue's directory, read without changing it, and what the next start would make of it.
 //!
-//! Of sealed batches the names are read, in pages sorted by seq: memory does not grow with their number. The files in
-//! `open/` are read whole, as a start reads them, and it is the start's own table that decides what they are.
+//! Of sealed batches the names are read, in pages sorted by seq: memory does not grow with their number. What the
+//! ledgers hold is read once, and is bounded. The files in `open/` are read whole, as a start reads them, and it is the
+//! start's own table that decides what they are.
 
 mod open;
 mod sealed;
 
-use std::collections::{HashMap, HashSet};
+use std::cell::OnceCell;
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use batchd_frame::{BatchId, FileHeader, QueueName, SealReason};
 
 use crate::env::{DirEntry, Env};
 use crate::error::{At, FsError};
+use crate::spool::index::ledgers::Ledgers;
 use crate::spool::layout::{OpenName, Place, QueueLayout, ReadyBatch, ReadyName};
-use crate::spool::ledger::{Outcome, each_record};
+use crate::spool::ledger::Outcome;
 use crate::spool::reader::{ReadSpool, is_no_dir};
 use crate::spool::recovery::created_micros;
 
@@ -31,6 +34,7 @@ pub struct Survey {
     queue: QueueName,
     layout: QueueLayout,
     page_names: usize,
+    on_record: OnceCell<HashMap<BatchId, Outcome>>,
 }
 
 /// Where a batch is in its life, as the next start would have it.
@@ -79,6 +83,7 @@ impl Survey {
             queue: queue.clone(),
             layout: spool.layout().queue(queue),
             page_names: PAGE_NAMES,
+            on_record: OnceCell::new(),
         }
     }
 
@@ -228,23 +233,32 @@ impl Survey {
                 }
             })?;
             if let Some(name) = found {
-                let on_record = self.on_record(&HashSet::from([id]))?;
-                let is_gone = on_record.get(&id).is_some_and(|it| it.leaves_ready());
-                let is_there = place == Place::Dead || !is_gone;
+                let is_there = self.gone(place, id)?.is_none();
                 return Ok(is_there.then(|| self.sealed(place, name)));
             }
         }
         Ok(None)
     }
 
-    /// What the ledger says of these batches last.
-    fn on_record(&self, ids: &HashSet<BatchId>) -> Result<HashMap<BatchId, Outcome>, FsError> {
+    /// What the ledgers say of batches last. They are read once.
+    fn on_record(&self) -> Result<&HashMap<BatchId, Outcome>, FsError> {
+        if let Some(known) = self.on_record.get() {
+            return Ok(known);
+        }
         let mut found = HashMap::new();
-        each_record(&self.env, &self.layout, |line| {
-            if ids.contains(&line.id) {
-                found.insert(line.id, line.outcome);
-            }
-        })?;
-        Ok(found)
+        Ledgers::open(&self.env, &self.layout)?.visit(|_, end| {
+            found.insert(end.id, end.outcome);
+            true
+        });
+        Ok(self.on_record.get_or_init(|| found))
+    }
+
+    /// What the ledgers say of a batch last, if it lies in `ready/` and has no place there any more.
+    fn gone(&self, place: Place, id: BatchId) -> Result<Option<Outcome>, FsError> {
+        if place != Place::Ready {
+            return Ok(None);
+        }
+        let outcome = self.on_record()?.get(&id).copied();
+        Ok(outcome.filter(|outcome| outcome.leaves_ready()))
     }
 }

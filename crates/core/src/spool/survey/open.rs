@@ -82,8 +82,10 @@ impl Survey {
             .filter_map(|entry| entry.name.parse::<OpenName>().ok())
             .map(|name| name.id)
             .collect();
+        let on_record = self.on_record()?.iter();
+        let finished = on_record.filter(|(id, _)| ids.contains(id));
         let mut found = OpenFiles {
-            finished: self.on_record(&ids)?,
+            finished: finished.map(|(id, outcome)| (*id, *outcome)).collect(),
             ..OpenFiles::default()
         };
         // One in `dead/` counts for more, as at a start.

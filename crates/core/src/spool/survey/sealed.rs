@@ -45,14 +45,10 @@ impl Survey {
             }
         })?;
         let next = lowest.last().copied().filter(|_| more);
-        let finished = if place == Place::Ready && !lowest.is_empty() {
-            let ids = lowest.iter().map(|name| name.id).collect();
-            let mut finished = self.on_record(&ids)?;
-            finished.retain(|_, outcome| outcome.leaves_ready());
-            finished
-        } else {
-            HashMap::new()
-        };
+        let mut finished = HashMap::new();
+        for ReadyName { id, .. } in &lowest {
+            finished.extend(self.gone(place, *id)?.map(|outcome| (*id, outcome)));
+        }
         Ok(SealedPage {
             twice: self.twice(place, &lowest)?,
             names: lowest.into_iter().collect(),

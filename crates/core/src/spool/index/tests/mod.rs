@@ -286,8 +286,8 @@ fn queries_are_answered_as_from_the_ledgers() {
     assert!(all.is_sorted_by(|a, b| a.cursor() > b.cursor()));
     let middle = all[all.len() / 2].clone();
     for queue in [None, Some(world.queues[1].name.clone())] {
-        for batch in [None, Some(middle.id)] {
-            for since in [0, middle.at, u64::MAX] {
+        for batch in [None, Some(middle.end.id)] {
+            for since in [0, middle.end.at, u64::MAX] {
                 for before in [None, Some(middle.cursor())] {
                     for limit in [0, 1, 5, 1000] {
                         let query = Query {

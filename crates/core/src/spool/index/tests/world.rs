@@ -331,7 +331,7 @@ pub(super) fn record(
         .ledger
         .append(std::slice::from_ref(&line))
         .expect("appends");
-    index.recorded(&Ended::of(&queue.name, &line), queue.ledger.number());
+    index.recorded(&Ended::new(&queue.name, line.end()), queue.ledger.number());
 }
 
 /// The files below a directory.
