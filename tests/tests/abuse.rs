@@ -110,6 +110,13 @@ fn what_is_no_message_ends_the_connection() {
             &one_more.to_le_bytes(),
             ErrorCode::MessageTooLarge,
         );
+        // List and Verify from a cursor whose queue has a name that is longer than any memory.
+        for length in [1u64 << 45, u64::MAX] {
+            for request in [4, 7] {
+                let list = [&[request, 1, 0, 1, 0xfd][..], &length.to_le_bytes()].concat();
+                check_closed(&victim, greeted, &message(&list), ErrorCode::BadMessage);
+            }
+        }
     }
     let wrong_magic = Request::Hello {
         magic: *b"GET / HT",

@@ -4,7 +4,7 @@
 //! format is fixed by its specification, so that the crate, which is no longer developed, could be replaced
 //! here without a change of format.
 
-use bincode::config::{Configuration, standard};
+use bincode::config::{Configuration, Limit, LittleEndian, Varint, standard};
 use serde::Serialize;
 use serde::de::{Deserialize, DeserializeOwned};
 
@@ -14,6 +14,11 @@ use serde::de::{Deserialize, DeserializeOwned};
 pub struct DecodeError(String);
 
 const CONFIG: Configuration = standard();
+/// More than any value here is long. What is read into memory of its own declares its length first: past this it is not
+/// given that memory. The bytes are those of [`CONFIG`].
+const LENGTH_MAX: usize = 1 << 30;
+const BOUNDED: Configuration<LittleEndian, Varint, Limit<LENGTH_MAX>> =
+    standard().with_limit::<LENGTH_MAX>();
 
 /// Appends the encoding of `value` to `out`. Values of this workspace always encode.
 pub fn encode_into<T: Serialize>(value: &T, out: &mut Vec<u8>) {
@@ -35,7 +40,7 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 /// # Errors
 /// [`DecodeError`] where the bytes are not such a value, or more than one.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
-    let decoded = bincode::serde::decode_from_slice(bytes, CONFIG);
+    let decoded = bincode::serde::decode_from_slice(bytes, BOUNDED);
     whole(decoded.map_err(|e| DecodeError(e.to_string()))?, bytes)
 }
 
@@ -44,7 +49,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
 /// # Errors
 /// As [`decode`].
 pub fn decode_borrowed<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, DecodeError> {
-    let decoded = bincode::serde::borrow_decode_from_slice(bytes, CONFIG);
+    let decoded = bincode::serde::borrow_decode_from_slice(bytes, BOUNDED);
     whole(decoded.map_err(|e| DecodeError(e.to_string()))?, bytes)
 }
 
@@ -77,6 +82,7 @@ pub(crate) fn put<T: bincode::Encode>(value: T, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::QueueName;
 
     #[test]
     fn the_encoding_is_bincodes_standard_one() {
@@ -102,5 +108,27 @@ mod tests {
         assert!(decode::<Vec<u8>>(&bytes).is_err());
         assert!(decode::<Vec<String>>(&bytes).is_err());
         assert!(decode_borrowed::<&[u8]>(&bytes).is_err());
+        for length in [LENGTH_MAX as u64 + 1, 1 << 45, u64::MAX] {
+            let mut bytes = Vec::new();
+            put(length, &mut bytes);
+            assert!(decode::<String>(&bytes).is_err());
+            assert!(decode_borrowed::<String>(&bytes).is_err());
+            assert!(decode::<QueueName>(&bytes).is_err());
+            assert!(decode_borrowed::<QueueName>(&bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn a_queue_name_reads_back_from_text_and_from_bytes() {
+        let cut = [&[4][..], b"log"].concat();
+        assert!(decode_borrowed::<QueueName>(&cut).is_err());
+        assert_eq!(
+            decode_borrowed::<QueueName>(&encode(&"logs")),
+            decode::<QueueName>(&encode(&QueueName::new("logs").unwrap())),
+        );
+        assert!(decode::<QueueName>(&encode(&"../logs")).is_err());
+        let json = serde_json::from_str::<QueueName>(r#""l\u006fgs""#).unwrap();
+        assert_eq!(serde_json::to_string(&json).unwrap(), r#""logs""#);
+        assert!(serde_json::from_str::<QueueName>(r#""../logs""#).is_err());
     }
 }

@@ -159,8 +159,8 @@ pub struct SubmissionId {
 }
 
 /// The name of a queue: 1 to 64 of `a-z 0-9 . _ -`, the first a letter or digit. Safe as a file name.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
 pub struct QueueName(String);
 
 impl QueueName {
@@ -199,6 +199,23 @@ impl TryFrom<String> for QueueName {
 impl From<QueueName> for String {
     fn from(name: QueueName) -> Self {
         name.0
+    }
+}
+/// Only looked at where it lies, and copied when it is known to be a name: a text that owns itself would be given the
+/// memory that its length asks for before a byte of it is read.
+impl<'de> Deserialize<'de> for QueueName {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Name;
+        impl serde::de::Visitor<'_> for Name {
+            type Value = QueueName;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a queue name")
+            }
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<QueueName, E> {
+                QueueName::new(name).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Name)
     }
 }
 impl FromStr for QueueName {

@@ -85,6 +85,17 @@ mod tests {
     }
 
     #[test]
+    fn a_cursor_that_declares_a_huge_name_is_refused() {
+        for length in [1u64 << 20, 1 << 45, u64::MAX] {
+            // List and Verify: request 1, no queue, a cursor.
+            for mut bytes in [vec![4, 1, 0, 1, 0xfd], vec![7, 1, 0, 1, 0xfd]] {
+                bytes.extend(length.to_le_bytes());
+                assert!(codec::decode_borrowed::<Request<'_>>(&bytes).is_err());
+            }
+        }
+    }
+
+    #[test]
     fn an_accepted_submission_costs_few_bytes() {
         let accepted = Response::Accepted {
             request: 200,
