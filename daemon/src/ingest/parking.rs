@@ -41,11 +41,20 @@ pub(super) struct Parked {
 
 /// What it waits for.
 #[derive(Clone, Copy)]
-enum Why {
+pub(super) enum Why {
     /// So much room.
     Room(Load),
     /// That it is known what was kept before the start.
     Recall,
+}
+
+impl Why {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Room(_) => "room",
+            Self::Recall => "the recall",
+        }
+    }
 }
 
 /// Those of a thread who wait.
@@ -102,35 +111,33 @@ impl Parking {
     }
 }
 
-/// Lets a submission wait; it is tried again later, as a whole.
+/// Lets a submission wait; it is tried again later, as a whole. What it waits for is what it was told last: a repeat
+/// that was recalled may find the queue full, and one that waited for room a recall.
 pub(super) fn park(
     thread: &Thread,
     connection: &Connection,
     queue: &Arc<Queue>,
-    need: Load,
+    why: Why,
     request: u64,
 ) {
-    thread.parking.join(queue, connection.number);
-    let mut parked = connection.parked.borrow_mut();
-    if parked.is_none() {
-        tracing::debug!(peer = connection.peer, queue = %queue.name, "waits for room");
-        *parked = Some(Parked {
-            queue: Arc::clone(queue),
-            why: Why::Room(need),
-            request,
-            since: Instant::now(),
-        });
+    match why {
+        Why::Room(_) => thread.parking.join(queue, connection.number),
+        // Others who submit to the queue do not stand behind it.
+        Why::Recall => thread.parking.leave(queue, connection.number),
     }
-}
-
-/// Lets a repeat wait. Others who submit to the queue do not stand behind it.
-pub(super) fn park_for_recall(connection: &Connection, queue: &Arc<Queue>, request: u64) {
     let mut parked = connection.parked.borrow_mut();
-    parked.get_or_insert_with(|| Parked {
+    let before = parked
+        .take()
+        .filter(|before| std::mem::discriminant(&before.why) == std::mem::discriminant(&why));
+    if before.is_none() {
+        let what = why.name();
+        tracing::debug!(peer = connection.peer, queue = %queue.name, "waits for {what}");
+    }
+    *parked = Some(Parked {
         queue: Arc::clone(queue),
-        why: Why::Recall,
+        why,
         request,
-        since: Instant::now(),
+        since: before.map_or_else(Instant::now, |before| before.since),
     });
 }
 
@@ -200,7 +207,11 @@ pub(super) async fn wait_parked(
             return Ok(Ended::Connection);
         };
         match requests::handle(thread, connection, message, patience) {
-            Ended::Parked => continue,
+            // Whatever it is told, the others have their turn.
+            Ended::Parked => {
+                tokio::task::yield_now().await;
+                continue;
+            }
             Ended::Connection => return Ok(Ended::Connection),
             Ended::No => unpark(thread, connection),
         }

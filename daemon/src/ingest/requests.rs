@@ -11,7 +11,7 @@ use batchd_protocol::{
 
 use super::connection::Connection;
 use super::mailbox::wire_ack;
-use super::parking;
+use super::parking::{self, Why};
 use super::thread::Thread;
 use crate::engine::admin::{self, Asked};
 use crate::engine::core_ack;
@@ -204,7 +204,7 @@ fn submit_to(
         bytes: view.item_bytes(),
     };
     if may_wait && thread.parking.is_behind(&queue, connection.number) {
-        parking::park(thread, connection, &queue, need, number);
+        parking::park(thread, connection, &queue, Why::Room(need), number);
         return Ok(Ended::Parked);
     }
     match queue
@@ -235,13 +235,13 @@ fn submit_to(
                 thread.engine.house.ring();
             }
             if may_wait {
-                parking::park(thread, connection, &queue, need, number);
+                parking::park(thread, connection, &queue, Why::Room(need), number);
                 return Ok(Ended::Parked);
             }
             return Err(refuse(number, refusal_code(&refusal), refusal.to_string()));
         }
         Err(Refusal::Recalling) if patience == Patience::Waits => {
-            parking::park_for_recall(connection, &queue, number);
+            parking::park(thread, connection, &queue, Why::Recall, number);
             return Ok(Ended::Parked);
         }
         Err(refusal) => return Err(refuse(number, refusal_code(&refusal), refusal.to_string())),

@@ -2,9 +2,14 @@
 
 use std::fs;
 
-use batchd_protocol::{Ack, ErrorCode, Request, Response};
-use batchd_tests::{Body, Daemon, Exit, LONG, Launch, Site, Wire, wait_until};
+use std::path::PathBuf;
 
+use batchd_frame::{ProducerId, SubmissionId};
+use batchd_protocol::{Ack, ErrorCode, Request, Response};
+use batchd_tests::{
+    Body, Daemon, Exit, LONG, Launch, Site, Wire, make_backlog, service, wait_until,
+};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::bench::{Producer, delivered, expect_well, flush, item};
@@ -23,7 +28,7 @@ fn site_with(settings: &str) -> (Site, Blocked) {
 }
 
 /// Something lies in the place of the target's directory, until this is dropped.
-struct Blocked(std::path::PathBuf);
+struct Blocked(PathBuf);
 
 impl Blocked {
     fn new(site: &Site) -> Self {
@@ -194,6 +199,79 @@ fn a_stop_ends_the_wait() {
     );
     assert!(is_stopping, "{answer:?}");
     assert_eq!(wire.receive().expect("the end"), None);
+}
+
+/// A daemon with two batches that wait, of which the start cannot read the older one before [`let_recall`]. Nothing
+/// where strace is missing.
+fn start_without_recall(site: &Site) -> Option<Daemon> {
+    let strace = service("strace")?;
+    make_backlog(site, "default", 2);
+    let ready = fs::read_dir(site.spool().join("queues/default/ready")).expect("ready");
+    let oldest = ready.map(|entry| entry.expect("an entry").path()).min();
+    let oldest = oldest.expect("a batch").display().to_string();
+    // Not above the daemon: it is to outlive it.
+    let options = ["-D", "-f", "-qq", "-o", "/dev/null", "-P", &oldest];
+    let fault = ["-e", "trace=openat", "-e", "inject=openat:delay_enter=60s"];
+    let words = options.into_iter().chain(fault).map(Into::into);
+    let launch = Launch::under([strace.into_os_string()].into_iter().chain(words));
+    Some(site.start_with(&launch.env("BATCHD_LOG", "debug")))
+}
+
+/// Lets the daemon read what it is kept from.
+#[track_caller]
+fn let_recall(site: &Site, daemon: &Daemon) {
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).expect("a process");
+    let tracer = status
+        .lines()
+        .find_map(|line| line.strip_prefix("TracerPid:")?.trim().parse().ok())
+        .and_then(Pid::from_raw)
+        .expect("a tracer");
+    kill_process(tracer, Signal::KILL).expect("the tracer");
+    wait_until("the seals to be read", LONG, || {
+        site.log_text()
+            .contains("kept before the start")
+            .then_some(())
+    });
+}
+
+/// Sends something that says it is a repeat.
+fn send_repeat(wire: &mut Wire, request: u64, sequence: u64) {
+    let producer = ProducerId::from_bytes([7; 16]);
+    let id = SubmissionId { producer, sequence };
+    let body = Body::new(Some(id), &[item(sequence, ITEM_BYTES)]);
+    let mut submit = body.submit(request, "default", b"", Ack::Synced);
+    submit.repeat = true;
+    wire.send(&Request::Submit(submit)).expect("sent");
+}
+
+#[test]
+fn a_repeat_that_is_new_after_all_and_finds_no_room_holds_up_nobody() {
+    let site = Site::new(
+        "[queues.default]\nquota_items = 2\noverflow = \"block\"\nmax_age = \"off\"\nsink = \"off\"\n",
+    );
+    let Some(daemon) = start_without_recall(&site) else {
+        return;
+    };
+    let mut repeat = Wire::greeted(&site.socket()).expect("welcome");
+    send_repeat(&mut repeat, 1, 1);
+    wait_until("the repeat to wait", LONG, || {
+        let log = site.log_text();
+        log.contains("waits for the recall").then_some(())
+    });
+    let_recall(&site, &daemon);
+    wait_for_parked(&site, 1);
+    let mut other = Wire::greeted(&site.socket()).expect("welcome");
+    send(&mut other, "default", [1]);
+    wait_for_parked(&site, 2);
+    assert_eq!(daemon.term(), Exit::Code(0));
+    for wire in [&mut repeat, &mut other] {
+        let answer = wire.receive().expect("an answer");
+        let code = match answer {
+            Some(Response::Failed { code, .. }) => code,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(code, ErrorCode::Stopping);
+    }
 }
 
 #[test]
