@@ -3,8 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use batchd_protocol::{Ack, ErrorCode, Request, Response};
-use batchd_tests::{Body, Exit, Site, Wire};
+use batchd_protocol::{Ack, ErrorCode, Request, Response, encode_message};
+use batchd_tests::{Body, Exit, Site, Wire, poll};
 
 /// So many connections.
 const CLIENTS: usize = 200;
@@ -13,6 +13,10 @@ const SUBMISSION_BYTES: usize = (16 << 20) - 64;
 /// Long messages on their way (48 MiB), their copies in groups (as much), the beginnings of others (256 KiB each), and
 /// what a daemon needs anyway; of more than 3 GiB that are sent.
 const MEMORY_KIB_MAX: u64 = 256 << 10;
+/// Small items are sent for so long,
+const FLOOD_TIME: Duration = Duration::from_secs(5);
+/// and cost no more than that: what waits (8 MiB), the group that is written, and what a daemon needs anyway.
+const SMALL_MEMORY_KIB_MAX: u64 = 96 << 10;
 /// A decent client is served within that, whatever others do.
 const SERVED_WITHIN: Duration = Duration::from_secs(20);
 
@@ -65,4 +69,47 @@ fn two_hundred_clients_with_the_longest_submissions() {
     assert!(most < MEMORY_KIB_MAX, "{most} KiB");
     eprintln!("status answered within {served:?}; {most} KiB at most");
     assert_eq!(daemon.term(), Exit::Code(0));
+}
+
+/// A client sends items of 40 bytes as fast as they are read, and waits for no answer. Says how many were read.
+fn check_small_items(queue: &str) {
+    let site = Site::new(&format!(
+        "[queues.default]\nmax_age = \"off\"\nsink = \"off\"\n{queue}"
+    ));
+    let daemon = site.start();
+    let body = Body::new(None, &[[b'x'; 40]]);
+    let one = encode_message(&Request::Submit(body.submit(1, "default", b"", Ack::None)));
+    let many = one.repeat(1000);
+    let mut wire = Wire::greeted(&site.socket()).expect("welcome");
+    let (mut sent, mut served) = (0, Duration::ZERO);
+    let start = Instant::now();
+    while start.elapsed() < FLOOD_TIME {
+        let pause = Instant::now();
+        while pause.elapsed() < FLOOD_TIME / 20 {
+            let more = poll(FLOOD_TIME / 20, || {
+                let rest = many.get(sent % many.len()..).expect("shorter");
+                Some(wire.send_now(rest).expect("sent")).filter(|more| *more > 0)
+            });
+            sent += more.unwrap_or(0);
+        }
+        let asked = Instant::now();
+        site.batchctl(["status"], b"").success();
+        served = served.max(asked.elapsed());
+    }
+    let most = daemon.memory_kib("VmHWM");
+    let items = sent / one.len();
+    eprintln!("{items} items; status answered within {served:?}; {most} KiB at most");
+    assert!(served < SERVED_WITHIN, "served after {served:?}");
+    assert!(most < SMALL_MEMORY_KIB_MAX, "{most} KiB");
+    assert_eq!(daemon.term(), Exit::Code(0));
+}
+
+#[test]
+fn small_items_faster_than_they_are_written() {
+    check_small_items("");
+}
+
+#[test]
+fn small_items_that_are_a_batch_each() {
+    check_small_items("max_items = 1\n");
 }

@@ -506,11 +506,7 @@ fn a_read_only_disk_ends_the_round_of_the_cleaner() {
     assert_eq!(cleaned.expired, 0);
     assert_eq!(cleaned.next_due, Some(Duration::from_secs(1)));
     world.run("heal; wait 1000; clean").unwrap();
-    assert!(
-        world.out.ends_with("cleaned 70\n"),
-        "{}",
-        world.out
-    );
+    assert!(world.out.ends_with("cleaned 70\n"), "{}", world.out);
 }
 
 #[test]

@@ -225,6 +225,8 @@ impl ItemSource for Chain<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use batchd_core::env::sim::{EIO, Fault, OpKind, SimClock, SimDisk};
     use batchd_core::queue::Creation;
@@ -266,7 +268,7 @@ mod tests {
         };
         let space = SpoolSpace::new(&spool, limits);
         let name = QueueName::new("q").expect("a name");
-        let queue = Queue::open(&spool, name, None, space, None).expect("a queue");
+        let queue = Queue::open(&spool, name, None, space, Arc::default(), None).expect("a queue");
         let mut body = Vec::new();
         encode_body(None, [&b"a"[..], b"b", b"c"].into_iter(), &mut body);
         let creation = Creation {

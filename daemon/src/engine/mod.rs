@@ -17,7 +17,7 @@ mod summary;
 mod verify;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -54,6 +54,8 @@ pub(crate) struct Engine {
     /// Whether that has been said.
     is_full: AtomicBool,
     pub(crate) space: Arc<SpoolSpace>,
+    /// What waits to be appended, in all queues.
+    pub(crate) pending_bytes: Arc<AtomicUsize>,
     /// Wakes those who wait for room.
     pub(crate) room: Notify,
     /// The sockets answer: what can wait may be done from now on.
@@ -100,6 +102,7 @@ impl Engine {
             queues_max: QUEUES_MAX,
             is_full: AtomicBool::new(false),
             space: space::open(config, &spool),
+            pending_bytes: Arc::default(),
             room: Notify::new(),
             serving: AtomicBool::new(false),
             is_stopping: AtomicBool::new(false),
@@ -196,6 +199,7 @@ impl Engine {
             name.clone(),
             config,
             Arc::clone(&self.space),
+            Arc::clone(&self.pending_bytes),
             self.index.as_ref(),
         )?);
         queues.insert(name, Arc::clone(&queue));

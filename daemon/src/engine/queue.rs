@@ -1,5 +1,6 @@
 //! One queue of a running daemon.
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use batchd_core::error::FsError;
@@ -55,6 +56,7 @@ impl Queue {
         name: QueueName,
         config: Option<&QueueConfig>,
         space: Arc<SpoolSpace>,
+        pending_bytes: Arc<AtomicUsize>,
         index: Option<&Arc<IndexQueue>>,
     ) -> Result<Self, FsError> {
         let options = QueueOptions {
@@ -75,6 +77,7 @@ impl Queue {
             open_batches_max: config.map_or(OPEN_BATCHES_MAX, |config| config.open_batches_max),
             has_sink: config.is_some_and(|config| config.sink.is_some()),
             producer_window: config.map_or(PRODUCER_WINDOW, |config| config.producer_window),
+            pending_bytes,
             events: index.map(|index| Arc::clone(index) as Arc<dyn BatchEvents>),
         };
         let overflow = options.policy.overflow;

@@ -34,7 +34,7 @@ pub(super) struct Connection {
     pub(super) number: u64,
     stream: UnixStream,
     answers: RefCell<Vec<u8>>,
-    /// Somebody waits until what is to be sent was sent, or a request came back.
+    /// Somebody waits until what is to be sent was sent, a request came back, or no submission is undecided.
     progress: Notify,
     handed_out: Cell<usize>,
     pub(super) greeted: Cell<bool>,
@@ -159,6 +159,11 @@ impl Connection {
     /// It came back.
     pub(super) fn taken_back(&self) {
         self.handed_out.set(self.handed_out.get().saturating_sub(1));
+        self.note_progress();
+    }
+
+    /// Something that it may wait for has happened.
+    pub(super) fn note_progress(&self) {
         self.progress.notify_waiters();
     }
 
@@ -171,23 +176,35 @@ impl Connection {
         self.send();
     }
 
-    /// Sends what is left, and waits while the client does not read or has too many requests out.
-    async fn settle(&self) -> io::Result<()> {
+    /// Whether it adds to what waits to be appended, of which there is too much. That ends when all of its submissions
+    /// are decided, at the latest.
+    fn is_ahead(&self, thread: &Thread) -> bool {
+        self.order.borrow().is_waiting() && thread.is_behind()
+    }
+
+    /// Waits for that.
+    async fn fall_back(&self, thread: &Thread) {
+        while self.is_ahead(thread) {
+            self.progress.notified().await;
+        }
+    }
+
+    /// Sends what is left, and waits while the client does not read, or has too many requests out, or sends
+    /// submissions faster than they are written.
+    async fn settle(&self, thread: &Thread) -> io::Result<()> {
         loop {
             let waiting = self.answers.borrow().len();
-            let busy = self.handed_out.get() >= HANDED_OUT_MAX;
-            if waiting == 0 && !busy {
-                return Ok(());
-            }
-            if waiting > 0 && waiting < ANSWERS_BYTES_MAX && !busy {
+            let busy = self.handed_out.get() >= HANDED_OUT_MAX || self.is_ahead(thread);
+            if waiting < ANSWERS_BYTES_MAX && !busy {
                 // Reading goes on; sending is tried again as soon as there is room.
                 return Ok(());
             }
-            if waiting > 0 {
-                self.stream.writable().await?;
-                self.send();
-            } else {
-                self.progress.notified().await;
+            tokio::select! {
+                ready = self.stream.writable(), if waiting > 0 => {
+                    ready?;
+                    self.send();
+                }
+                () = self.progress.notified(), if busy => {}
             }
         }
     }
@@ -246,7 +263,7 @@ async fn serve_messages(thread: &Thread, connection: &Connection) -> io::Result<
     // The start of a message whose rest has not arrived.
     let mut kept: Vec<u8> = Vec::new();
     loop {
-        connection.settle().await?;
+        connection.settle(thread).await?;
         thread.turn_has_room().await;
         if !next_bytes(thread, connection).await? {
             close_idle(connection);
@@ -279,7 +296,10 @@ async fn serve_messages(thread: &Thread, connection: &Connection) -> io::Result<
         whole?;
         let message = kept.get(LENGTH_BYTES..).unwrap_or_default();
         let mut ended = parking::handle_or_park(thread, connection, message, kept.len());
-        // One that waits is paid for elsewhere.
+        if ended == Ended::No {
+            connection.fall_back(thread).await;
+        }
+        // One that is parked is paid for elsewhere.
         drop(permits);
         if ended == Ended::Parked {
             ended = parking::wait_parked(thread, connection, &mut kept).await?;
@@ -352,7 +372,10 @@ fn read_some(
     let start = kept.len().min(READ_BYTES);
     let (head, room) = buffer.split_at_mut_checked(start)?;
     head.copy_from_slice(kept.get(..start)?);
-    let read = match connection.stream.try_read(room.get_mut(..READ_BYTES)?) {
+    let read = match connection
+        .stream
+        .try_read(room.get_mut(..thread.read_bytes())?)
+    {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
         Err(error) => return Some(Err(error)),
         Ok(0) => return Some(Ok(0)),

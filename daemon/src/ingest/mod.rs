@@ -5,7 +5,8 @@
 //! acknowledgement, and what arrives meanwhile is the next group.
 //!
 //! Nothing here waits for a sink, and nothing a client sends costs more memory than its share: a connection that
-//! has sent more than is read in a turn waits in its socket.
+//! has sent more than is read in a turn, or adds to what waits to be appended when that is too much, waits in its
+//! socket.
 
 mod connection;
 mod mailbox;

@@ -29,12 +29,17 @@ use crate::listen::Socket;
 
 /// Bytes that are read in one turn; what is more waits in the sockets.
 const TURN_BYTES: usize = 8 << 20;
+/// While so much waits to be appended, in all queues, a connection that adds to it is not read from, and little is
+/// read from the others.
+const PENDING_BYTES_MAX: usize = 8 << 20;
 /// Turns that are given to the tasks of a thread before it ends.
 const LAST_TURNS: usize = 8;
 /// So many letters are put before the connections are sent what they have.
 const LETTERS_AT_ONCE: usize = 1024;
 /// A read.
 pub(super) const READ_BYTES: usize = 256 << 10;
+/// A read while too much waits.
+const READ_BYTES_BEHIND: usize = 4 << 10;
 
 /// The running threads.
 pub(crate) struct Ingest {
@@ -167,6 +172,9 @@ impl Thread {
         }
         waiting.set(waiting.get() + usize::from(answer == Answer::Durable));
         let free = connection.order.borrow_mut().decide(ticket.number);
+        if !connection.order.borrow().is_waiting() {
+            connection.note_progress();
+        }
         for (ticket, asked) in free {
             admin::start(&self.engine, &self.main, ticket, asked);
         }
@@ -211,6 +219,19 @@ impl Thread {
         self.read_at
             .set(self.engine.spool.env().clock.wall_micros());
         self.turn_bytes.set(self.turn_bytes.get() + bytes);
+    }
+
+    /// Whether so much waits to be appended that those who add to it have to wait.
+    pub(super) fn is_behind(&self) -> bool {
+        self.engine.pending_bytes.load(Ordering::Relaxed) >= PENDING_BYTES_MAX
+    }
+
+    /// How much is read at once.
+    pub(super) fn read_bytes(&self) -> usize {
+        match self.is_behind() {
+            true => READ_BYTES_BEHIND,
+            false => READ_BYTES,
+        }
     }
 
     /// Waits while this turn has read its share.

@@ -1,9 +1,11 @@
 //! What must be true of the state of a queue between two calls. Tests ask after every step; nothing else does.
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 
 use batchd_frame::BatchId;
 
+use super::pending::WAITING_BYTES;
 use super::state::Queue;
 use crate::policy::Load;
 
@@ -85,9 +87,14 @@ impl<T: Clone> Queue<T> {
                 format!("lane {number} forgets seq {seq}")
             })?;
         }
-        let all_written = self.lanes.iter().all(|lane| lane.pending.is_empty());
-        demand(!all_written || self.pending_bytes == 0, || {
-            format!("{} bytes are said to wait", self.pending_bytes)
+        let undecided = self.slots.iter().filter(|(_, slot)| !slot.durable);
+        let repeats: usize = undecided.map(|(_, slot)| slot.repeats.len()).sum();
+        let frames = self.lanes.iter().map(|lane| lane.pending.cost());
+        let waiting = frames.sum::<usize>() + repeats * WAITING_BYTES;
+        let shared = self.options.pending_bytes.load(Ordering::Relaxed);
+        demand(self.pending_bytes == waiting && shared == waiting, || {
+            let told = self.pending_bytes;
+            format!("{told} bytes, and {shared} of all, are said to wait, and {waiting} do")
         })
     }
 

@@ -131,6 +131,7 @@ impl<T: Clone> Queue<T> {
             return;
         };
         slot.durable = true;
+        self.repeats -= slot.repeats.len();
         let (later, now): (Vec<_>, Vec<_>) = std::mem::take(&mut slot.repeats)
             .into_iter()
             .partition(|(_, ack)| *ack == Ack::Delivered);

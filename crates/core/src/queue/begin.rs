@@ -4,6 +4,7 @@ use batchd_frame::SubmissionId;
 use batchd_frame::planted::{Planted, is_planted};
 
 use super::incoming::{Ack, Begun, Incoming, Refusal};
+use super::pending::WAITING_BYTES;
 use super::slots::Slot;
 use super::state::Queue;
 use crate::policy::Load;
@@ -66,13 +67,15 @@ impl<T: Clone> Queue<T> {
         if let Some(id) = id {
             self.under_way.insert(id, number);
         }
-        self.pending_bytes += incoming.body.len();
         self.awaited.waiting += usize::from(incoming.ack == Ack::Delivered);
         if let Some(lane) = self.lanes.get_mut(lane_number) {
             if !std::mem::replace(&mut lane.listed, true) {
                 self.dirty.push_back(lane_number);
             }
+            let before = lane.pending.bytes();
             lane.pending.push(incoming, number, skip);
+            let more = lane.pending.bytes() - before;
+            self.add_pending(more);
         }
     }
 
@@ -111,11 +114,12 @@ impl<T: Clone> Queue<T> {
         let durable = slot.durable;
         slot.repeats.push((ticket, ack));
         self.awaited.waiting += usize::from(ack == Ack::Delivered);
-        Ok(if durable {
-            Begun::Durable
-        } else {
-            Begun::Waiting
-        })
+        if durable {
+            return Ok(Begun::Durable);
+        }
+        self.repeats += 1;
+        self.add_pending(WAITING_BYTES);
+        Ok(Begun::Waiting)
     }
 
     /// All of it is there.

@@ -35,10 +35,7 @@ impl<T: Clone> Queue<T> {
                 self.stop_unknown(answers);
             }
         }
-        // Parts that were cut, or kept before, do not add up to what came in.
-        if self.dirty.is_empty() {
-            self.pending_bytes = 0;
-        }
+        self.count_pending();
     }
 
     fn complete_done(&mut self, group: Group, answers: &mut Vec<(T, Answer)>) {
@@ -135,9 +132,6 @@ impl<T: Clone> Queue<T> {
         answers: &mut Vec<(T, Answer)>,
     ) {
         self.counters.items_accepted += u64::from(frame.header.items);
-        self.pending_bytes = self
-            .pending_bytes
-            .saturating_sub(frame.header.body_bytes as usize);
         if let Some(id) = frame.id {
             let part = KeptPart {
                 sequence: id.sequence,
@@ -212,9 +206,6 @@ impl<T: Clone> Queue<T> {
                 });
             }
             for frame in &write.frames {
-                self.pending_bytes = self
-                    .pending_bytes
-                    .saturating_sub(frame.header.body_bytes as usize);
                 self.answer(frame.slot, Answer::Failed(failure), answers);
             }
         }
@@ -239,7 +230,8 @@ impl<T: Clone> Queue<T> {
         self.groups_ended += 1;
         self.under_way.clear();
         self.awaited = Awaited::default();
-        self.pending_bytes = 0;
+        self.repeats = 0;
+        self.count_pending();
         let mut reserved = Load::NONE;
         for slot in self.slots.drain() {
             reserved = reserved.plus(slot.reserved);
@@ -258,6 +250,9 @@ impl<T: Clone> Queue<T> {
         };
         if slot.ack == Ack::Delivered {
             self.awaited.leave(number, &slot);
+        }
+        if !slot.durable {
+            self.repeats -= slot.repeats.len();
         }
         self.release(slot.reserved);
         if let Some(id) = slot.id

@@ -23,6 +23,8 @@ pub(super) const HEADROOM: usize = FILE_HEADER_BYTES;
 const FILE_BYTES_MAX: u64 = (4 << 30) - (256 << 20);
 /// From this length on, room for a body is made exactly.
 const RESERVED_BYTES: usize = 1 << 20;
+/// What a submission that waits costs besides its frame: its place here, its slot, and who is answered.
+pub(super) const WAITING_BYTES: usize = 256;
 /// A consumed front is given back when it is longer than this and than what is left.
 const COMPACT_BYTES: usize = 256 << 10;
 
@@ -50,6 +52,8 @@ pub(super) struct Pending {
     buf: Vec<u8>,
     head: usize,
     waiting: VecDeque<Waiting>,
+    /// What those cost.
+    bytes: usize,
 }
 
 /// A frame that was taken into a group.
@@ -82,6 +86,16 @@ enum Fit {
 impl Pending {
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
+    }
+
+    /// What it costs in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The same, counted anew.
+    pub(super) fn cost(&self) -> usize {
+        self.waiting.iter().map(Waiting::cost).sum()
     }
 
     /// Adds a submission, less the first `skip` items, which are kept already.
@@ -125,7 +139,14 @@ impl Pending {
             waiting.part = 1;
             waiting.consumed = incoming.body.len() - rest.len();
         }
+        self.bytes += waiting.cost();
         self.waiting.push_back(waiting);
+    }
+
+    fn pop(&mut self) {
+        if let Some(gone) = self.waiting.pop_front() {
+            self.bytes -= gone.cost();
+        }
     }
 
     /// Takes what fits into the batch. Headers are left to [`complete_headers`].
@@ -201,7 +222,7 @@ impl Pending {
             fill.bytes += bytes;
             if all {
                 at += len;
-                self.waiting.pop_front();
+                self.pop();
             }
             let reason = policy.after_item(fill);
             taken.close = reason.or(ends.then_some(SealReason::EndOfBatch));
@@ -256,7 +277,7 @@ impl Pending {
         {
             dropped.push(front.slot);
             self.head += frame_len(front.body_bytes);
-            self.waiting.pop_front();
+            self.pop();
         }
         if self.waiting.is_empty() {
             self.buf.clear();
@@ -266,6 +287,10 @@ impl Pending {
 }
 
 impl Waiting {
+    fn cost(&self) -> usize {
+        frame_len(self.body_bytes) + WAITING_BYTES
+    }
+
     fn header(&self, count: u32, last: bool) -> FrameHeader {
         let mut flags = FrameFlags::NONE;
         if self.first_item == 0 {

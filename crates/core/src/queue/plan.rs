@@ -82,6 +82,7 @@ impl<T: Clone> Queue<T> {
                 self.dirty.push_back(number);
             }
         }
+        self.count_pending();
         // No file is synced by two at once, of which one alone would hear of a failure.
         let barriers = if self.closed_unsynced() {
             Vec::new()

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use batchd_frame::{BatchId, FileHeader, QueueName, SealReason, SubmissionId};
@@ -18,6 +19,7 @@ use super::incoming::Answer;
 use super::keep::Spare;
 use super::lanes::Lanes;
 use super::observe::BatchEvents;
+use super::pending::WAITING_BYTES;
 use super::recall::Recall;
 use super::slots::Slots;
 use super::watched::Watches;
@@ -47,6 +49,8 @@ pub struct QueueOptions {
     pub has_sink: bool,
     /// How long before the newest thing in the queue submissions are recognised after a start.
     pub producer_window: Duration,
+    /// What waits to be appended, of all queues that share it. Whoever reads submissions bounds it.
+    pub pending_bytes: Arc<AtomicUsize>,
     /// Who is told what becomes of its batches.
     pub events: Option<Arc<dyn BatchEvents>>,
 }
@@ -171,7 +175,10 @@ pub struct Queue<T> {
     pub(super) held: Load,
     /// Somebody waits until the oldest batches have made room for this.
     pub(super) wanted: Option<Load>,
+    /// What waits to be appended.
     pub(super) pending_bytes: usize,
+    /// So many repeat what is under way and not durable.
+    pub(super) repeats: usize,
     pub(super) in_flight: bool,
     /// Groups that were under way and are not any more.
     pub(super) groups_ended: u64,
@@ -238,6 +245,7 @@ impl<T: Clone> Queue<T> {
             held: Load::NONE,
             wanted: None,
             pending_bytes: 0,
+            repeats: 0,
             in_flight: false,
             groups_ended: 0,
             group_waiters: 0,
@@ -292,10 +300,34 @@ impl<T: Clone> Queue<T> {
         !self.barriers.is_empty() && self.closed_unsynced()
     }
 
-    /// Bytes of bodies that wait to be appended.
+    /// What waits to be appended, with those who repeat it: what it costs in memory, about.
     #[must_use]
     pub fn pending_bytes(&self) -> usize {
         self.pending_bytes
+    }
+
+    /// Counts anew what waits to be appended, and tells those who share the count.
+    pub(super) fn count_pending(&mut self) {
+        let lanes = self.dirty.iter().filter_map(|n| self.lanes.get(*n));
+        let frames: usize = lanes.map(|lane| lane.pending.bytes()).sum();
+        // One that stopped writes no more, and is not waited for.
+        self.set_pending(match self.stopped {
+            false => frames + self.repeats * WAITING_BYTES,
+            true => 0,
+        });
+    }
+
+    /// So much more waits to be appended.
+    pub(super) fn add_pending(&mut self, bytes: usize) {
+        self.set_pending(self.pending_bytes + bytes);
+    }
+
+    fn set_pending(&mut self, bytes: usize) {
+        let more = bytes.wrapping_sub(self.pending_bytes);
+        self.options
+            .pending_bytes
+            .fetch_add(more, Ordering::Relaxed);
+        self.pending_bytes = bytes;
     }
 
     /// Takes note that what is on the medium is not known any more: nothing is taken or acknowledged from here.

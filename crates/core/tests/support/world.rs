@@ -153,6 +153,7 @@ impl World {
             open_batches_max: self.open_batches_max,
             has_sink: self.has_sink,
             producer_window: self.producer_window,
+            pending_bytes: Arc::default(),
             events: self.events.clone(),
         };
         let commit = Commit::open(&spool, options).map_err(dead)?;
