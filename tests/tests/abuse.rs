@@ -342,6 +342,42 @@ fn a_client_that_does_not_read_is_not_read_from() {
 }
 
 #[test]
+fn who_sends_no_more_gets_every_answer() {
+    let site = Site::new(&format!(
+        "[queues.default]\nmax_age = \"off\"\n{}",
+        Site::lines_sink("default")
+    ));
+    let daemon = site.start();
+    for round in 0..20 {
+        let mut wire = Wire::greeted(&site.socket()).expect("welcome");
+        let body = Body::new(None, &["one"]);
+        let mut bytes = encode_message(&Request::Submit(body.submit(
+            1,
+            "default",
+            b"",
+            Ack::Synced,
+        )));
+        encode_message_into(&Request::Status { request: 2 }, &mut bytes);
+        let flush = Request::Flush {
+            request: 3,
+            queue: None,
+            wait: true,
+        };
+        encode_message_into(&flush, &mut bytes);
+        encode_message_into(&Request::Status { request: 4 }, &mut bytes);
+        wire.send_bytes(&bytes).expect("sent");
+        wire.finish().expect("half closed");
+        let mut answers = 0;
+        while let Some(answer) = wire.receive().expect("an answer, or the end") {
+            assert!(!matches!(answer, Response::Failed { .. }), "{answer:?}");
+            answers += 1;
+        }
+        assert_eq!(answers, 4, "in round {round}");
+    }
+    assert_eq!(daemon.term(), Exit::Code(0));
+}
+
+#[test]
 fn a_hundred_idle_connections_hold_nobody_up() {
     let victim = Victim::start();
     let connect = |_| Wire::connect(&victim.site.socket()).expect("connection");

@@ -76,14 +76,16 @@ impl Connection {
         }
     }
 
-    /// Whether a submission of it has no last answer yet.
-    fn waits(&self) -> bool {
-        self.order.borrow().is_waiting() || self.waiting_for_sink.get() > 0
+    /// Whether something that it asked has no last answer yet.
+    fn has_answers_to_come(&self) -> bool {
+        self.order.borrow().is_waiting()
+            || self.waiting_for_sink.get() > 0
+            || self.handed_out.get() > 0
     }
 
-    /// Whether anything is to come for it.
+    /// Whether anything is to come for it, or to be sent.
     fn is_busy(&self) -> bool {
-        self.waits() || self.handed_out.get() > 0 || !self.answers.borrow().is_empty()
+        self.has_answers_to_come() || !self.answers.borrow().is_empty()
     }
 
     /// Adds a response to what is to be sent; says whether there was nothing before.
@@ -231,8 +233,12 @@ pub(super) async fn serve(thread: &Thread, connection: &Connection) {
     let served = serve_messages(thread, connection).await;
     if served.is_ok() {
         // Who sends no more may still want to know what became of what was sent.
-        while connection.waits() && !connection.is_gone() {
-            thread.turn_ended(LAST_ANSWERS_LOOK).await;
+        while connection.has_answers_to_come() && !connection.is_gone() {
+            tokio::select! {
+                () = thread.turn_ended(LAST_ANSWERS_LOOK) => {}
+                // Where that fails, it is gone.
+                _ = connection.sent() => {}
+            }
         }
     }
     match served {
