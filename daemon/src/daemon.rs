@@ -102,7 +102,7 @@ pub(crate) fn run(
     tracing::info!(signal = ended, "stopping");
     let stopping = Instant::now();
     manager.stopping(ended);
-    runtime.block_on(engine.release_waiting());
+    runtime.block_on(engine.release_flushes());
     ingest.stop();
     recall.stop();
     drain::drain(&engine, &runtime, config.shutdown_timeout);

@@ -1,13 +1,15 @@
 //! Submissions that wait for the sink, and what else goes on meanwhile.
 
 use std::fs;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use batchd_client::ItemBuffer;
 use batchd_client::{Ack, QueueName, Target};
 use batchd_frame::{ProducerId, SubmissionId};
-use batchd_protocol::{ErrorCode, Request, Response};
-use batchd_tests::{Body, Exit, LONG, Site, Wire, wait_until};
+use batchd_protocol::{ErrorCode, Request, Response, encode_message, encode_message_into};
+use batchd_tests::{Body, Daemon, Exit, LONG, Site, Tracer, Wire, wait_until};
 
 /// A decent client is served within that, whatever others do.
 const SERVED_WITHIN: Duration = Duration::from_secs(10);
@@ -162,6 +164,101 @@ fn a_stop_tells_those_who_wait_and_a_repeat_waits_on() {
         .expect("out")
         .count();
     assert_eq!(delivered, 1);
+}
+
+/// Makes every sync of a thread take 10 ms longer. Nothing where strace is missing.
+fn slow_syncs(daemon: &Daemon, thread: &str) -> Option<Tracer> {
+    Tracer::inject(daemon, thread, &["fdatasync:delay_enter=10000"], None)
+}
+
+#[test]
+fn a_stop_answers_all_of_what_was_begun() {
+    let site = Site::new(
+        "[queues.default]\nmax_items = 1\nmax_age = \"off\"\n\
+         [queues.default.sink]\ntype = \"file\"\npath = \"{root}/missing/out\"\n",
+    );
+    let daemon = site.start();
+    let Some(_slow) = slow_syncs(&daemon, "ingest-0") else {
+        return;
+    };
+    let mut wire = Wire::greeted(&site.socket()).expect("welcome");
+    // More batches than a thread writes at once, in one read.
+    let items: Vec<_> = (0..16).map(|number| number.to_string()).collect();
+    let mut bytes = Vec::new();
+    for (number, key, ack) in [(1, b"a", Ack::Synced), (2, b"b", Ack::Delivered)] {
+        let body = Body::new(Some(id(number)), &items);
+        let submit = body.submit(number, "default", key, ack);
+        encode_message_into(&Request::Submit(submit), &mut bytes);
+    }
+    wire.send_bytes(&bytes).expect("sent");
+    wait_until("the first batch", LONG, || {
+        let ready = fs::read_dir(site.spool().join("queues/default/ready")).expect("ready");
+        (ready.count() > 0).then_some(())
+    });
+    assert_eq!(daemon.term(), Exit::Code(0));
+    let mut answers: Vec<_> = (0..2)
+        .map(|_| match wire.receive().expect("an answer") {
+            Some(Response::Accepted { request, .. }) => (request, None),
+            Some(Response::Failed { request, code, .. }) => (request, Some(code)),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    answers.sort_by_key(|(request, _)| *request);
+    assert_eq!(answers, [(1, None), (2, Some(ErrorCode::Stopping))]);
+    assert_eq!(wire.receive().expect("the end"), None);
+    let _daemon = site.start();
+    let batches: Vec<_> = site
+        .client(None, LONG)
+        .list(None)
+        .collect::<Result<_, _>>()
+        .expect("a list");
+    assert_eq!(batches.len(), 32);
+}
+
+#[test]
+fn a_stop_answers_also_what_another_thread_keeps() {
+    const CLIENTS: usize = 6;
+    let site = Site::new(
+        "[engine]\ningest_threads = 2\n[queues.default]\nmax_age = \"off\"\nsink = \"off\"\n",
+    );
+    let daemon = site.start();
+    let slow = ["ingest-0", "ingest-1"].map(|thread| slow_syncs(&daemon, thread));
+    if slow.iter().any(Option::is_none) {
+        return;
+    }
+    let body = Body::new(None, &["one"]);
+    let one = encode_message(&Request::Submit(body.submit(
+        1,
+        "default",
+        b"",
+        Ack::Synced,
+    )));
+    let accepted: Vec<_> = (0..CLIENTS).map(|_| AtomicU64::new(0)).collect();
+    thread::scope(|scope| {
+        for accepted in &accepted {
+            scope.spawn(|| {
+                let mut wire = Wire::greeted(&site.socket()).expect("welcome");
+                // A few are always under way.
+                let mut is_sent = wire.send_bytes(&one.repeat(20)).is_ok();
+                while let Ok(Some(answer)) = wire.receive() {
+                    assert!(matches!(answer, Response::Accepted { .. }), "{answer:?}");
+                    accepted.fetch_add(1, Ordering::Relaxed);
+                    is_sent = is_sent && wire.send_bytes(&one).is_ok();
+                }
+            });
+        }
+        wait_until("all to be at it", LONG, || {
+            let is_at_it = |count: &AtomicU64| count.load(Ordering::Relaxed) > 50;
+            accepted.iter().all(is_at_it).then_some(())
+        });
+        assert_eq!(daemon.term(), Exit::Code(0));
+    });
+    let _daemon = site.start();
+    let mut client = site.client(None, LONG);
+    let batches = client.list(None);
+    let kept: u64 = batches.map(|batch| batch.expect("a batch").items).sum();
+    let accepted: u64 = accepted.iter().map(|a| a.load(Ordering::Relaxed)).sum();
+    assert_eq!(accepted, kept);
 }
 
 #[test]

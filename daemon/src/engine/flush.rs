@@ -150,7 +150,7 @@ mod tests {
         };
         let stop = async {
             // The flush waits by now: it was polled first.
-            engine.release_waiting().await;
+            engine.release_flushes().await;
         };
         let (told, ()) = runtime.block_on(async { tokio::join!(asked, stop) });
         let message = "queue default: not delivered before the daemon stops; it is kept";

@@ -261,12 +261,18 @@ impl Engine {
         self.room.notify_waiters();
     }
 
-    /// Tells all who wait for a sink, by a submission or a flush, that it will not be in this process.
-    pub(crate) async fn release_waiting(&self) {
-        self.is_stopping.store(true, Ordering::SeqCst);
+    /// Tells all whose submissions wait for the sink alone that it will not be in this process.
+    pub(crate) fn release_waiting(&self) {
         for queue in self.queues() {
             queue.commit.lock().release_waiting();
             self.answer(&mut queue.commit.take_answers());
+        }
+    }
+
+    /// Tells all who wait for a flush the same. Returns when they are answered.
+    pub(crate) async fn release_flushes(&self) {
+        self.is_stopping.store(true, Ordering::SeqCst);
+        for queue in self.queues() {
             queue.note(|_| {});
         }
         self.flushes.all_answered().await;

@@ -76,11 +76,19 @@ impl Connection {
         }
     }
 
+    /// Whether it is not known yet what becomes of a submission of it.
+    pub(super) fn is_undecided(&self) -> bool {
+        self.order.borrow().is_waiting()
+    }
+
+    /// Whether a submission of it is kept, and answered when the sink has it.
+    pub(super) fn waits_for_sink(&self) -> bool {
+        self.waiting_for_sink.get() > 0
+    }
+
     /// Whether something that it asked has no last answer yet.
     fn has_answers_to_come(&self) -> bool {
-        self.order.borrow().is_waiting()
-            || self.waiting_for_sink.get() > 0
-            || self.handed_out.get() > 0
+        self.is_undecided() || self.waits_for_sink() || self.handed_out.get() > 0
     }
 
     /// Whether anything is to come for it, or to be sent.
@@ -181,7 +189,7 @@ impl Connection {
     /// Whether it adds to what waits to be appended, of which there is too much. That ends when all of its submissions
     /// are decided, at the latest.
     fn is_ahead(&self, thread: &Thread) -> bool {
-        self.order.borrow().is_waiting() && thread.is_behind()
+        self.is_undecided() && thread.is_behind()
     }
 
     /// Waits for that.
@@ -271,7 +279,11 @@ async fn serve_messages(thread: &Thread, connection: &Connection) -> io::Result<
     loop {
         connection.settle(thread).await?;
         thread.turn_has_room().await;
-        if !next_bytes(thread, connection).await? {
+        let is_alive = next_bytes(thread, connection).await?;
+        if thread.stopping.get() {
+            return Ok(());
+        }
+        if !is_alive {
             close_idle(connection);
             return Ok(());
         }
@@ -300,6 +312,9 @@ async fn serve_messages(thread: &Thread, connection: &Connection) -> io::Result<
             return Ok(());
         };
         whole?;
+        if thread.stopping.get() {
+            return Ok(());
+        }
         let message = kept.get(LENGTH_BYTES..).unwrap_or_default();
         let mut ended = parking::handle_or_park(thread, connection, message, kept.len());
         if ended == Ended::No {

@@ -200,6 +200,10 @@ pub(super) async fn wait_parked(
             return Ok(Ended::No);
         };
         let patience = wait(thread, connection, &parked).await?;
+        if thread.stopping.get() {
+            // It was told so, and is not begun after that.
+            return Ok(Ended::Connection);
+        }
         // The time of its items is that at which they are taken.
         thread.note_read(0);
         let Ok(Some((message, behind))) = split_message(kept, usize::MAX) else {
@@ -234,6 +238,9 @@ async fn wait(thread: &Thread, connection: &Connection, parked: &Parked) -> io::
         let moved = thread.parking.moved.notified();
         if connection.is_gone() {
             return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if thread.stopping.get() {
+            return Ok(Patience::Ends);
         }
         if let Why::Recall = why
             && queue.commit.has_recalled()
@@ -276,11 +283,20 @@ pub(super) fn unpark(thread: &Thread, connection: &Connection) {
 
 /// Tells a connection that waits that it does so in vain.
 pub(super) fn refuse_parked(thread: &Thread, connection: &Connection) {
-    let request = connection.parked.borrow().as_ref().map(|p| p.request);
-    if let Some(request) = request {
+    let parked = connection.parked.borrow().clone();
+    if let Some(Parked { why, request, .. }) = parked {
         unpark(thread, connection);
-        let stopping = "the daemon is stopping; nothing of this was kept".to_owned();
-        connection.put(&requests::refuse(request, ErrorCode::Stopping, stopping));
+        let (code, message) = match why {
+            Why::Room(_) => (
+                ErrorCode::Stopping,
+                "the daemon is stopping; nothing of this was kept",
+            ),
+            Why::Recall => (
+                ErrorCode::Unknown,
+                "the daemon is stopping; whether this was kept before is not known yet: repeat it under its id",
+            ),
+        };
+        connection.put(&requests::refuse(request, code, message.to_owned()));
         connection.send();
     }
 }

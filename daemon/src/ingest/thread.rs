@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
+use tokio::time::Instant;
 
 use super::connection::{self, Connection};
 use super::mailbox::{Letter, Ticket, response};
@@ -32,8 +33,8 @@ const TURN_BYTES: usize = 8 << 20;
 /// While so much waits to be appended, in all queues, a connection that adds to it is not read from, and little is
 /// read from the others.
 const PENDING_BYTES_MAX: usize = 8 << 20;
-/// Turns that are given to the tasks of a thread before it ends.
-const LAST_TURNS: usize = 8;
+/// Before a thread ends it waits so long until what was begun is decided and answered, by whoever leads.
+const LAST_ANSWERS_TIME: Duration = Duration::from_secs(1);
 /// So many letters are put before the connections are sent what they have.
 const LETTERS_AT_ONCE: usize = 1024;
 /// A read.
@@ -116,6 +117,8 @@ pub(super) struct Thread {
     connections_max: usize,
     open: RefCell<HashMap<u64, Rc<Connection>>>,
     next_connection: Cell<u64>,
+    /// Nothing more is read.
+    pub(super) stopping: Cell<bool>,
     /// Queues with submissions that wait for a commit.
     dirty: RefCell<Vec<Arc<Queue>>>,
     /// Wakes the commit.
@@ -172,7 +175,7 @@ impl Thread {
         }
         waiting.set(waiting.get() + usize::from(answer == Answer::Durable));
         let free = connection.order.borrow_mut().decide(ticket.number);
-        if !connection.order.borrow().is_waiting() {
+        if !connection.is_undecided() {
             connection.note_progress();
         }
         for (ticket, asked) in free {
@@ -236,7 +239,7 @@ impl Thread {
 
     /// Waits while this turn has read its share.
     pub(super) async fn turn_has_room(&self) {
-        while self.turn_bytes.get() >= TURN_BYTES {
+        while self.turn_bytes.get() >= TURN_BYTES && !self.stopping.get() {
             self.commit.notify_one();
             self.turn_over.notified().await;
         }
@@ -247,6 +250,17 @@ impl Thread {
         tokio::select! {
             () = self.turn_over.notified() => {}
             () = tokio::time::sleep(at_most) => {}
+        }
+    }
+
+    /// Waits until no connection is as said, and nothing is left to lead for others; at most so long.
+    async fn wait_for_none(&self, is_so: impl Fn(&Connection) -> bool, until: Instant) {
+        let is_left = || {
+            let dirty = !self.dirty.borrow().is_empty();
+            dirty || self.open.borrow().values().any(|open| is_so(open))
+        };
+        while is_left() && Instant::now() < until {
+            self.turn_ended(until - Instant::now()).await;
         }
     }
 
@@ -285,6 +299,7 @@ async fn run(
         connections_max: shared.connections_max,
         open: RefCell::default(),
         next_connection: Cell::new(1),
+        stopping: Cell::new(false),
         dirty: RefCell::default(),
         commit: Notify::new(),
         turn_bytes: Cell::new(0),
@@ -297,28 +312,40 @@ async fn run(
         queues: RefCell::default(),
         last_queue: RefCell::default(),
     });
+    let mut accepting = Vec::new();
     for listener in listeners {
         match UnixListener::from_std(listener) {
             Ok(listener) => {
-                tokio::task::spawn_local(accept(Rc::clone(&thread), listener));
+                let accept = accept(Rc::clone(&thread), listener);
+                accepting.push(tokio::task::spawn_local(accept));
             }
             Err(error) => tracing::error!(%error, "cannot listen"),
         }
     }
     tokio::task::spawn_local(deliver_letters(Rc::clone(&thread), mailbox));
-    let commits = tokio::task::spawn_local(commit(Rc::clone(&thread)));
+    tokio::task::spawn_local(commit(Rc::clone(&thread)));
     // The sender lives until it has sent.
     stop.wait_for(|stop| *stop).await.ok();
-    commits.abort();
-    // What was begun is committed and answered; a client that does not read is not waited for.
-    lead_all(&thread);
+    thread.stopping.set(true);
+    for accept in accepting {
+        accept.abort();
+    }
+    end(&thread).await;
+}
+
+/// Answers all who wait. A client that does not read is not waited for.
+async fn end(thread: &Thread) {
     for connection in thread.open.borrow().values() {
-        parking::refuse_parked(&thread, connection);
+        parking::refuse_parked(thread, connection);
     }
-    // The letters of other threads are put and sent.
-    for _ in 0..LAST_TURNS {
-        tokio::task::yield_now().await;
-    }
+    // What was begun is decided, here or by another thread that leads.
+    let until = Instant::now() + LAST_ANSWERS_TIME;
+    thread.wait_for_none(Connection::is_undecided, until).await;
+    // Then all that waits for a sink is durable.
+    thread.engine.release_waiting();
+    thread
+        .wait_for_none(Connection::waits_for_sink, until)
+        .await;
 }
 
 /// Takes connections in.
@@ -396,6 +423,7 @@ async fn deliver_letters(thread: Rc<Thread>, mut mailbox: UnboundedReceiver<(Tic
         for connection in touched.drain(..) {
             connection.send();
         }
+        thread.turn_over.notify_waiters();
     }
 }
 

@@ -201,7 +201,7 @@ fn a_stop_ends_the_wait() {
     assert_eq!(wire.receive().expect("the end"), None);
 }
 
-/// A daemon with two batches that wait, of which the start cannot read the older one before [`let_recall`]. Nothing
+/// A daemon with two batches that wait, of which the start cannot read the older one before [`let_go`]. Nothing
 /// where strace is missing.
 fn start_without_recall(site: &Site) -> Option<Daemon> {
     let strace = service("strace")?;
@@ -219,7 +219,7 @@ fn start_without_recall(site: &Site) -> Option<Daemon> {
 
 /// Lets the daemon read what it is kept from.
 #[track_caller]
-fn let_recall(site: &Site, daemon: &Daemon) {
+fn let_go(daemon: &Daemon) {
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).expect("a process");
     let tracer = status
         .lines()
@@ -227,11 +227,11 @@ fn let_recall(site: &Site, daemon: &Daemon) {
         .and_then(Pid::from_raw)
         .expect("a tracer");
     kill_process(tracer, Signal::KILL).expect("the tracer");
-    wait_until("the seals to be read", LONG, || {
-        site.log_text()
-            .contains("kept before the start")
-            .then_some(())
-    });
+}
+
+#[track_caller]
+fn wait_for_log(site: &Site, text: &str) {
+    wait_until(text, LONG, || site.log_text().contains(text).then_some(()));
 }
 
 /// Sends something that says it is a repeat.
@@ -254,11 +254,9 @@ fn a_repeat_that_is_new_after_all_and_finds_no_room_holds_up_nobody() {
     };
     let mut repeat = Wire::greeted(&site.socket()).expect("welcome");
     send_repeat(&mut repeat, 1, 1);
-    wait_until("the repeat to wait", LONG, || {
-        let log = site.log_text();
-        log.contains("waits for the recall").then_some(())
-    });
-    let_recall(&site, &daemon);
+    wait_for_log(&site, "waits for the recall");
+    let_go(&daemon);
+    wait_for_log(&site, "kept before the start");
     wait_for_parked(&site, 1);
     let mut other = Wire::greeted(&site.socket()).expect("welcome");
     send(&mut other, "default", [1]);
@@ -272,6 +270,27 @@ fn a_repeat_that_is_new_after_all_and_finds_no_room_holds_up_nobody() {
         };
         assert_eq!(code, ErrorCode::Stopping);
     }
+}
+
+#[test]
+fn a_stop_does_not_say_of_a_repeat_that_nothing_is_kept() {
+    let site = Site::new("[queues.default]\nmax_age = \"off\"\nsink = \"off\"\n");
+    let Some(daemon) = start_without_recall(&site) else {
+        return;
+    };
+    let mut repeat = Wire::greeted(&site.socket()).expect("welcome");
+    send_repeat(&mut repeat, 1, 1);
+    wait_for_log(&site, "waits for the recall");
+    daemon.signal(Signal::TERM);
+    let answer = repeat.receive().expect("an answer");
+    match answer {
+        Some(Response::Failed { code, message, .. }) => {
+            assert_eq!(code, ErrorCode::Unknown, "{message}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let_go(&daemon);
+    assert_eq!(daemon.wait(), Exit::Code(0));
 }
 
 #[test]

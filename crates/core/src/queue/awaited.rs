@@ -196,13 +196,23 @@ impl<T: Clone> Queue<T> {
         unsealed.chain(ready).min()
     }
 
-    /// Whoever waits for the sink is told that it will not be in this process: the queue is about to stop.
+    /// Whoever waits for the sink alone is told that it will not be in this process: the queue is about to stop. Of what
+    /// is not durable yet, that cannot be said.
     pub fn release_waiting(&mut self) {
         let mut answers = std::mem::take(&mut self.outbox);
-        for number in self.slots.durable() {
+        let durable = self.slots.durable();
+        let released: HashSet<u32> = durable.iter().copied().collect();
+        self.awaited.up_to.clear();
+        self.awaited.by_batch.retain(|_, slots| {
+            slots.retain(|number| !released.contains(number));
+            !slots.is_empty()
+        });
+        for number in durable {
+            if let Some(slot) = self.slots.get_mut(number) {
+                slot.awaited = 0;
+            }
             self.answer(number, Answer::Failed(Failure::Stopped), &mut answers);
         }
-        self.awaited = Awaited::default();
         self.outbox = answers;
     }
 }
