@@ -74,6 +74,7 @@ pub(crate) fn start(engine: Arc<Engine>) -> io::Result<House> {
     let thread = std::thread::Builder::new()
         .name("house".into())
         .spawn(move || {
+            let _alive = shared.cannot_do_without("housekeeping");
             let mut wait = Duration::ZERO;
             loop {
                 shared.house.wait(wait);

@@ -1,6 +1,7 @@
 //! The queues of a running daemon, and what works on them besides ingest.
 
 pub(crate) mod admin;
+mod alive;
 mod attempt;
 pub(crate) mod dispatch;
 pub(crate) mod drain;
@@ -285,10 +286,14 @@ impl Engine {
 
     /// The spool cannot be relied on any more: the daemon ends.
     pub(crate) fn break_down(&self, queue: &QueueName, broken: &Broken) {
-        let what = format!("queue {queue}: {broken}");
-        if self.broken.set(what.clone()).is_ok() {
-            tracing::error!(queue = %queue, "{broken}");
-            (self.tell_broken)(what);
+        self.end(format!("queue {queue}: {broken}"));
+    }
+
+    /// The daemon cannot go on, for that reason: it ends.
+    fn end(&self, why: String) {
+        if self.broken.set(why.clone()).is_ok() {
+            tracing::error!("{why}");
+            (self.tell_broken)(why);
         }
     }
 

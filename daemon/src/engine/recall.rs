@@ -36,6 +36,7 @@ pub(crate) fn start(engine: Arc<Engine>) -> io::Result<Recall> {
     let thread = std::thread::Builder::new()
         .name("recall".into())
         .spawn(move || {
+            let _alive = engine.cannot_do_without("the reading of seals");
             for queue in engine.queues() {
                 while queue.commit.recall(SEALS_AT_ONCE) {
                     if stopped.load(Ordering::SeqCst) {

@@ -89,6 +89,12 @@ pub(crate) fn start(
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
+        let guard = runtime.enter();
+        let listeners = listeners
+            .into_iter()
+            .map(UnixListener::from_std)
+            .collect::<io::Result<Vec<_>>>()?;
+        drop(guard);
         let thread = std::thread::Builder::new()
             .name(format!("ingest-{number}"))
             .spawn(move || {
@@ -287,10 +293,12 @@ impl Thread {
 
 async fn run(
     shared: Shared,
-    listeners: Vec<std::os::unix::net::UnixListener>,
+    listeners: Vec<UnixListener>,
     mailbox: UnboundedReceiver<(Ticket, Letter)>,
     mut stop: watch::Receiver<bool>,
 ) {
+    let engine = Arc::clone(&shared.engine);
+    let _alive = engine.cannot_do_without("an ingest thread");
     let thread = Rc::new(Thread {
         engine: shared.engine,
         main: shared.main,
@@ -314,13 +322,8 @@ async fn run(
     });
     let mut accepting = Vec::new();
     for listener in listeners {
-        match UnixListener::from_std(listener) {
-            Ok(listener) => {
-                let accept = accept(Rc::clone(&thread), listener);
-                accepting.push(tokio::task::spawn_local(accept));
-            }
-            Err(error) => tracing::error!(%error, "cannot listen"),
-        }
+        let accept = accept(Rc::clone(&thread), listener);
+        accepting.push(tokio::task::spawn_local(accept));
     }
     tokio::task::spawn_local(deliver_letters(Rc::clone(&thread), mailbox));
     tokio::task::spawn_local(commit(Rc::clone(&thread)));
@@ -348,8 +351,24 @@ async fn end(thread: &Thread) {
         .await;
 }
 
+/// A connection that is open until its task ends, however that is.
+struct Open {
+    thread: Rc<Thread>,
+    connection: Rc<Connection>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let Self { thread, connection } = self;
+        parking::unpark(thread, connection);
+        thread.open.borrow_mut().remove(&connection.number);
+        thread.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Takes connections in.
 async fn accept(thread: Rc<Thread>, listener: UnixListener) {
+    let _alive = thread.engine.cannot_do_without("taking connections in");
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -373,11 +392,12 @@ async fn accept(thread: Rc<Thread>, listener: UnixListener) {
             .open
             .borrow_mut()
             .insert(number, Rc::clone(&connection));
-        let thread = Rc::clone(&thread);
+        let open = Open {
+            thread: Rc::clone(&thread),
+            connection,
+        };
         tokio::task::spawn_local(async move {
-            connection::serve(&thread, &connection).await;
-            thread.open.borrow_mut().remove(&connection.number);
-            thread.connections.fetch_sub(1, Ordering::Relaxed);
+            connection::serve(&open.thread, &open.connection).await;
         });
     }
 }
@@ -402,6 +422,7 @@ fn refuse_one(thread: &Thread, stream: UnixStream) {
 
 /// Passes on what other threads answer.
 async fn deliver_letters(thread: Rc<Thread>, mut mailbox: UnboundedReceiver<(Ticket, Letter)>) {
+    let _alive = thread.engine.cannot_do_without("passing on answers");
     let (mut letters, mut touched) = (Vec::new(), Vec::new());
     while mailbox.recv_many(&mut letters, LETTERS_AT_ONCE).await > 0 {
         for (ticket, letter) in letters.drain(..) {
@@ -429,6 +450,7 @@ async fn deliver_letters(thread: Rc<Thread>, mut mailbox: UnboundedReceiver<(Tic
 
 /// Leads the commits of what the connections bring in.
 async fn commit(thread: Rc<Thread>) {
+    let _alive = thread.engine.cannot_do_without("the commit");
     loop {
         thread.commit.notified().await;
         // Every socket that is ready is read before: what waits goes into one group.
