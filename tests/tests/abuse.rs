@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use batchd_frame::{ProducerId, SubmissionId, checksum::crc32c};
 use batchd_protocol::{
-    Ack, ErrorCode, HELLO_MAGIC, PROTOCOL_VERSION, Request, Response, encode_message,
+    Ack, Create, ErrorCode, HELLO_MAGIC, PROTOCOL_VERSION, Request, Response, encode_message,
     encode_message_into,
 };
 use batchd_tests::{Body, Daemon, Exit, LONG, Random, Site, Wire, hello, poll, wait_until};
@@ -225,6 +225,61 @@ fn a_bad_submission_is_refused_and_the_connection_goes_on() {
     refused(&long, "default", b"", ErrorCode::ItemTooLarge);
     let large = Body::new(None, &vec![vec![b'x'; 1 << 20]; 16]);
     refused(&large, "default", b"", ErrorCode::SubmissionTooLarge);
+    victim.expect_well();
+}
+
+#[test]
+fn long_names_and_keys_are_refused_in_every_request() {
+    let victim = Victim::start();
+    let mut wire = victim.wire();
+    let long = "q".repeat(8 << 20);
+    let body = Body::new(None, &["one"]);
+    let create = |queue, key| {
+        Request::Create(Create {
+            request: 7,
+            queue,
+            key,
+            lifespan: None,
+            items: body.items,
+            body_crc: body.crc,
+            body: &body.bytes,
+        })
+    };
+    let queue = Some(long.as_str());
+    let (request, after, wait) = (7, None, false);
+    let requests = [
+        (create(&long, b""), ErrorCode::UnknownQueue),
+        (create("default", long.as_bytes()), ErrorCode::BadName),
+        (
+            Request::Flush {
+                request,
+                queue,
+                wait,
+            },
+            ErrorCode::UnknownQueue,
+        ),
+        (
+            Request::Verify {
+                request,
+                queue,
+                after,
+            },
+            ErrorCode::UnknownQueue,
+        ),
+    ];
+    for (request, expected) in requests {
+        wire.send(&request).expect("sent");
+        match wire.receive().expect("an answer") {
+            Some(Response::Failed {
+                request: 7,
+                code,
+                message,
+            }) => {
+                assert_eq!(code, expected, "{message}");
+            }
+            other => panic!("{other:?} instead of {expected:?}"),
+        }
+    }
     victim.expect_well();
 }
 

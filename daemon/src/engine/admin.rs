@@ -51,6 +51,17 @@ pub(crate) fn request_number(request: &Request<'_>) -> u64 {
     }
 }
 
+/// The queue that is asked about, if it is one.
+pub(crate) fn request_queue<'a>(request: &Request<'a>) -> Option<&'a str> {
+    match request {
+        Request::Flush { queue, .. }
+        | Request::List { queue, .. }
+        | Request::Verify { queue, .. }
+        | Request::History { queue, .. } => *queue,
+        _ => None,
+    }
+}
+
 /// A request for the main runtime.
 #[derive(Debug)]
 pub(crate) enum Asked {

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use batchd_core::queue::{CreateError, Creation};
 use batchd_frame::checksum::crc32c;
-use batchd_frame::{BatchId, BodyLimits, BodyView, VerdictOutcome};
+use batchd_frame::{BatchId, BodyError, BodyLimits, BodyView, VerdictOutcome};
 use batchd_protocol::{BatchState, Create, ErrorCode, ItemsPage};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::admin::{self, Failed};
 use super::history::expired;
 use super::{Engine, Queue};
-use crate::ingest::{body_code, refusal_code};
+use crate::ingest::refusal_code;
 
 /// Bytes of bodies that may be on their way from the ingest threads into batches.
 const BYTES_ON_THE_WAY: usize = 64 << 20;
@@ -41,11 +41,8 @@ impl NewBatch {
     /// # Errors
     /// The refusal: too long for this daemon, or too much on its way already.
     pub(crate) fn take(engine: &Engine, create: &Create<'_>) -> Result<Self, Failed> {
-        let (bytes, max) = (create.body.len(), engine.limits.submission_bytes_max);
-        if bytes as u64 > max {
-            let message = format!("a batch of {bytes} bytes is longer than the {max} allowed");
-            return Err((ErrorCode::SubmissionTooLarge, message));
-        }
+        let bytes = create.body.len();
+        engine.check_body_length(bytes)?;
         let budget = reserve(&engine.creations, bytes)?;
         Ok(Self {
             queue: create.queue.to_owned(),
@@ -62,16 +59,7 @@ impl NewBatch {
     pub(super) fn make(&self, engine: &Engine) -> Result<BatchId, Failed> {
         let found = engine.queue(&self.queue);
         let queue = found.map_err(|none| none.answer())?;
-        if crc32c(&self.body) != self.body_crc {
-            let message = "the body's checksum does not match: it was changed on the way";
-            return Err((ErrorCode::ChecksumMismatch, message.to_owned()));
-        }
-        let allowed = BodyLimits {
-            item_bytes_max: engine.limits.item_bytes_max,
-            items_max: engine.limits.submission_items_max,
-        };
-        let view = BodyView::parse(&self.body, self.items, allowed)
-            .map_err(|error| (body_code(&error), error.to_string()))?;
+        let view = engine.check_body(&self.body, self.items, self.body_crc)?;
         let creation = Creation {
             key: &self.key,
             body: &self.body,
@@ -83,6 +71,48 @@ impl NewBatch {
         // Also where it failed: the open batch of the key may have been sealed for it.
         queue.ready.notify_one();
         created.map_err(|error| refused(engine, &queue, error))
+    }
+}
+
+impl Engine {
+    /// Checks what a body holds, of a submission or of a batch.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub(crate) fn check_body<'a>(
+        &self,
+        body: &'a [u8],
+        items: u32,
+        crc: u32,
+    ) -> Result<BodyView<'a>, Failed> {
+        self.check_body_length(body.len())?;
+        if crc32c(body) != crc {
+            let message = "the body's checksum does not match: it was changed on the way";
+            return Err((ErrorCode::ChecksumMismatch, message.to_owned()));
+        }
+        let allowed = BodyLimits {
+            item_bytes_max: self.limits.item_bytes_max,
+            items_max: self.limits.submission_items_max,
+        };
+        BodyView::parse(body, items, allowed)
+            .map_err(|error| (body_code(&error), error.to_string()))
+    }
+
+    fn check_body_length(&self, bytes: usize) -> Result<(), Failed> {
+        let max = self.limits.submission_bytes_max;
+        if bytes as u64 > max {
+            let message = format!("a body of {bytes} bytes is longer than the {max} allowed");
+            return Err((ErrorCode::SubmissionTooLarge, message));
+        }
+        Ok(())
+    }
+}
+
+fn body_code(error: &BodyError) -> ErrorCode {
+    match error {
+        BodyError::ItemTooLarge { .. } => ErrorCode::ItemTooLarge,
+        BodyError::TooManyItems { .. } => ErrorCode::SubmissionTooLarge,
+        _ => ErrorCode::BadBody,
     }
 }
 

@@ -35,7 +35,7 @@ use tokio::sync::{Notify, Semaphore};
 use crate::config::Config;
 use crate::config::model::{QueueConfig, UnknownQueues};
 use crate::ingest::{Mailboxes, Ticket};
-pub(crate) use no_queue::NoQueue;
+pub(crate) use no_queue::{NoQueue, not_found};
 pub(crate) use queue::{Queue, core_ack};
 
 /// Bytes of messages that are longer than a read, all connections together.
@@ -297,7 +297,7 @@ impl Engine {
         }
     }
 
-    /// Why it cannot, if that has happened.
+    /// Why it cannot go on, if that has happened.
     pub(crate) fn broken(&self) -> Option<&str> {
         self.broken.get().map(String::as_str)
     }

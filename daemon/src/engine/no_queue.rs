@@ -58,7 +58,7 @@ impl NoQueue {
 }
 
 /// What is answered to who only looks for a queue, or flushes it.
-pub(super) fn not_found(name: &str) -> Failed {
+pub(crate) fn not_found(name: &str) -> Failed {
     let message = format!("no queue '{}'", shown(name));
     (ErrorCode::UnknownQueue, message)
 }

@@ -17,5 +17,5 @@ mod seldom;
 mod thread;
 
 pub(crate) use mailbox::{Mailboxes, Ticket};
-pub(crate) use requests::{body_code, refusal_code};
+pub(crate) use requests::refusal_code;
 pub(crate) use thread::start;

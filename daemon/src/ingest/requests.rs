@@ -3,8 +3,8 @@
 use batchd_core::policy::{Load, Overflow};
 use batchd_core::queue::{Begun, Incoming, Refusal};
 use batchd_core::spool::space::Shortage;
-use batchd_frame::checksum::crc32c;
-use batchd_frame::{BodyError, BodyLimits, BodyView, codec};
+use batchd_frame::ids::{KEY_BYTES_MAX, QUEUE_NAME_BYTES_MAX};
+use batchd_frame::{NameError, codec};
 use batchd_protocol::{
     Ack, Create, ErrorCode, HELLO_MAGIC, PROTOCOL_VERSION, Request, Response, Submit,
 };
@@ -13,9 +13,9 @@ use super::connection::Connection;
 use super::mailbox::wire_ack;
 use super::parking::{self, Why};
 use super::thread::Thread;
-use crate::engine::admin::{self, Asked};
-use crate::engine::core_ack;
+use crate::engine::admin::{self, Asked, Failed};
 use crate::engine::explicit::NewBatch;
+use crate::engine::{core_ack, not_found};
 
 /// Whether the connection goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +76,10 @@ fn ask(thread: &Thread, connection: &Connection, request: &Request<'_>) -> Ended
     if asks_too_much(connection, number) {
         return Ended::Connection;
     }
+    if let Err((code, message)) = check_queue(admin::request_queue(request)) {
+        connection.put(&refuse(number, code, message));
+        return Ended::No;
+    }
     if let Some(asked) = Asked::of(request) {
         let ticket = thread.ticket(connection, number, false);
         thread.ask(connection, ticket, asked);
@@ -89,7 +93,8 @@ fn make(thread: &Thread, connection: &Connection, create: &Create<'_>) -> Ended 
     if asks_too_much(connection, number) {
         return Ended::Connection;
     }
-    match NewBatch::take(&thread.engine, create) {
+    let checked = check_queue(Some(create.queue)).and_then(|()| check_key(create.key));
+    match checked.and_then(|()| NewBatch::take(&thread.engine, create)) {
         Ok(new) => {
             let ticket = thread.ticket(connection, number, false);
             thread.ask(connection, ticket, Asked::Create(Box::new(new)));
@@ -99,6 +104,22 @@ fn make(thread: &Thread, connection: &Connection, create: &Create<'_>) -> Ended 
         }
     }
     Ended::No
+}
+
+/// What is no name of a queue is not carried any further: it may be as long as a message.
+fn check_queue(name: Option<&str>) -> Result<(), Failed> {
+    match name {
+        Some(name) if name.len() > QUEUE_NAME_BYTES_MAX => Err(not_found(name)),
+        _ => Ok(()),
+    }
+}
+
+/// The same of a key.
+fn check_key(key: &[u8]) -> Result<(), Failed> {
+    if key.len() > KEY_BYTES_MAX {
+        return Err((ErrorCode::BadName, NameError::Key(key.len()).to_string()));
+    }
+    Ok(())
 }
 
 /// Closes the connection of one who has more out than he has reason to.
@@ -165,26 +186,14 @@ fn submit_to(
     patience: Patience,
 ) -> Result<Ended, Box<Response>> {
     let number = submit.request;
-    let limits = &thread.engine.limits;
     let queue = thread.queue(submit.queue).map_err(|none| {
         let (code, message) = none.answer();
         refuse(number, code, message)
     })?;
-    if submit.body.len() as u64 > limits.submission_bytes_max {
-        let (bytes, max) = (submit.body.len(), limits.submission_bytes_max);
-        let message = format!("submission of {bytes} bytes is longer than the {max} allowed");
-        return Err(refuse(number, ErrorCode::SubmissionTooLarge, message));
-    }
-    if crc32c(submit.body) != submit.body_crc {
-        let message = "the body's checksum does not match: it was changed on the way".to_owned();
-        return Err(refuse(number, ErrorCode::ChecksumMismatch, message));
-    }
-    let allowed = BodyLimits {
-        item_bytes_max: limits.item_bytes_max,
-        items_max: limits.submission_items_max,
-    };
-    let view = BodyView::parse(submit.body, submit.items, allowed)
-        .map_err(|error| refuse(number, body_code(&error), error.to_string()))?;
+    let view = thread
+        .engine
+        .check_body(submit.body, submit.items, submit.body_crc)
+        .map_err(|(code, message)| refuse(number, code, message))?;
     let ack = submit.ack.map_or(queue.ack, core_ack);
     // Who leaves the choice to the queue cannot know that it is not to be answered, and is.
     let quiet = submit.ack == Some(Ack::None);
@@ -249,14 +258,6 @@ fn submit_to(
     Ok(Ended::No)
 }
 
-pub(crate) fn body_code(error: &BodyError) -> ErrorCode {
-    match error {
-        BodyError::ItemTooLarge { .. } => ErrorCode::ItemTooLarge,
-        BodyError::TooManyItems { .. } => ErrorCode::SubmissionTooLarge,
-        _ => ErrorCode::BadBody,
-    }
-}
-
 pub(crate) fn refusal_code(refusal: &Refusal) -> ErrorCode {
     match refusal {
         Refusal::ItemOverMaxBytes { .. } => ErrorCode::ItemTooLarge,
@@ -275,5 +276,23 @@ pub(crate) fn refusal_code(refusal: &Refusal) -> ErrorCode {
         Refusal::OverQuota { .. } => ErrorCode::SubmissionTooLarge,
         Refusal::Stopped => ErrorCode::Stopping,
         _ => ErrorCode::Internal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_keys_that_are_none_go_no_further() {
+        let code = |checked: Result<(), Failed>| checked.err().map(|(code, _)| code);
+        assert_eq!(code(check_queue(None)), None);
+        assert_eq!(code(check_queue(Some(&"q".repeat(64)))), None);
+        let long = "q".repeat(16 << 20);
+        let (code_of_long, message) = check_queue(Some(&long)).expect_err("too long");
+        assert_eq!(code_of_long, ErrorCode::UnknownQueue);
+        assert!(message.len() < 200, "{message}");
+        assert_eq!(code(check_key(&[0; 255])), None);
+        assert_eq!(code(check_key(&[0; 256])), Some(ErrorCode::BadName));
     }
 }
