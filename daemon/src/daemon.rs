@@ -16,7 +16,7 @@ use crate::engine::{Engine, dispatch, housekeeping, index, recall};
 use crate::failure::Failure;
 use crate::signals::Told;
 use crate::systemd::Manager;
-use crate::{directories, ingest, listen, signals};
+use crate::{directories, engine, ingest, listen, signals};
 
 /// At least so long a stop waits for dispatchers, also where flushing has taken all of `shutdown_timeout`: they have
 /// to hear of it.
@@ -70,6 +70,7 @@ pub(crate) fn run(
     let sockets = listen::open_all(&config.listen, inherited)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        .max_blocking_threads(engine::blocking_threads(&config))
         .thread_name("main")
         .enable_all()
         .build()

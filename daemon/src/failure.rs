@@ -28,7 +28,7 @@ impl Failure {
         Self {
             error: anyhow::anyhow!(what).context("stopped: what is on the medium is not known"),
             hint: Some(
-                "start it again: that recovers every acknowledged item; see the kernel's log for what the disk said"
+                "start it again: that recovers every acknowledged item; this log or the kernel's says what happened"
                     .to_owned(),
             ),
             code: exit::IOERR,

@@ -1,10 +1,12 @@
 //! Many clients that send as much as they may, all at once: memory stays bounded, and others are served.
 
+use std::fs;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use batchd_protocol::{Ack, ErrorCode, Request, Response, encode_message};
-use batchd_tests::{Body, Exit, Site, Wire, poll};
+use batchd_tests::{Body, Exit, LONG, Site, Wire, poll, wait_until};
 
 /// So many connections.
 const CLIENTS: usize = 200;
@@ -112,4 +114,40 @@ fn small_items_faster_than_they_are_written() {
 #[test]
 fn small_items_that_are_a_batch_each() {
     check_small_items("max_items = 1\n");
+}
+
+#[test]
+fn sinks_that_hang_hold_up_nobody_who_asks() {
+    // More than a pool of threads has of itself.
+    const QUEUES: usize = 520;
+    let queue = |number| {
+        format!(
+            "[queues.q{number}]\nmax_items = 1\n[queues.q{number}.sink]\ntype = \"file\"\n\
+             path = \"{{out}}/{number}\"\nappend = true\nencoding = \"lines\"\n"
+        )
+    };
+    let site = Site::new(&(0..QUEUES).map(queue).collect::<String>());
+    // What a sink notes beside its file is a pipe here, which nobody writes to.
+    let pipes = (0..QUEUES).map(|number| site.out().join(format!(".{number}.batchd")));
+    let made = Command::new("mkfifo").args(pipes).status().expect("mkfifo");
+    assert!(made.success());
+    let daemon = site.start();
+    let mut wire = Wire::greeted(&site.socket()).expect("welcome");
+    let body = Body::new(None, &["one"]);
+    for number in 0..QUEUES {
+        let queue = format!("q{number}");
+        let submit = body.submit(1, &queue, b"", Ack::Written);
+        wire.send(&Request::Submit(submit)).expect("sent");
+        let answer = wire.receive().expect("an answer");
+        assert!(
+            matches!(answer, Some(Response::Accepted { .. })),
+            "{answer:?}"
+        );
+    }
+    wait_until("the sinks to hang", LONG, || {
+        let threads = fs::read_dir(format!("/proc/{}/task", daemon.pid())).expect("a process");
+        (threads.count() >= QUEUES).then_some(())
+    });
+    site.batchctl(["--timeout", "20s", "status"], b"").success();
+    daemon.kill9();
 }

@@ -28,6 +28,9 @@ const PAGE_BATCHES_MAX: usize = 1000;
 /// Bytes of items after which a page ends.
 const PAGE_BYTES: u64 = 256 << 10;
 
+/// So many requests that block are under way at a time; more of them wait. The attempts do not wait for those, nor they
+/// for the attempts.
+pub(super) const LOOKS: usize = 32;
 /// So many looks for a batch find it, if it is there.
 const BATCH_LOOKS: usize = 3;
 
@@ -127,42 +130,41 @@ impl Asked {
 /// Starts a request; the answer goes to the ticket's connection.
 pub(crate) fn start(engine: &Arc<Engine>, main: &Handle, ticket: Ticket, asked: Asked) {
     let engine = Arc::clone(engine);
-    match asked {
-        Asked::Flush { queue, wait } => {
-            main.spawn(async move {
-                let _told = engine.flushes.begin();
-                let result = flush::flush(&engine, queue.as_deref(), wait).await;
-                let flushed = result.map(|report| Response::Flushed {
-                    request: ticket.request,
-                    report,
-                });
-                engine.mailboxes.reply(ticket, answer(ticket, flushed));
-            });
-        }
-        Asked::Create(new) => {
-            main.spawn_blocking(move || {
-                let request = ticket.request;
-                let made = new.make(&engine);
-                drop(new);
-                let created = made.map(|batch| Response::Created { request, batch });
-                engine.mailboxes.reply(ticket, answer(ticket, created));
-            });
-        }
-        Asked::Look(look) => {
-            main.spawn_blocking(move || {
-                let result = look.run(&engine, ticket.request);
-                engine.mailboxes.reply(ticket, answer(ticket, result));
-            });
-        }
-    }
+    main.spawn(async move {
+        let request = ticket.request;
+        // A stop waits for those who wait for a flush, until they are told.
+        let unanswered = matches!(asked, Asked::Flush { .. }).then(|| engine.flushes.begin());
+        let result = match asked {
+            Asked::Flush { queue, wait } => {
+                let flushed = flush::flush(&engine, queue.as_deref(), wait).await;
+                flushed.map(|report| Response::Flushed { request, report })
+            }
+            Asked::Create(new) => {
+                let created = blocking(&engine, move |engine| new.make(engine)).await;
+                created.map(|batch| Response::Created { request, batch })
+            }
+            Asked::Look(look) => blocking(&engine, move |engine| look.run(engine, request)).await,
+        };
+        let response = result.unwrap_or_else(|(code, message)| Response::Failed {
+            request,
+            code,
+            message,
+        });
+        engine.mailboxes.reply(ticket, response);
+        drop(unanswered);
+    });
 }
 
-fn answer(ticket: Ticket, result: Result<Response, Failed>) -> Response {
-    result.unwrap_or_else(|(code, message)| Response::Failed {
-        request: ticket.request,
-        code,
-        message,
-    })
+/// Does what blocks, as soon as there is a thread for it.
+async fn blocking<T: Send + 'static>(
+    engine: &Arc<Engine>,
+    work: impl FnOnce(&Engine) -> Result<T, Failed> + Send + 'static,
+) -> Result<T, Failed> {
+    // It is never closed.
+    let _permit = engine.looks.acquire().await;
+    let shared = Arc::clone(engine);
+    let done = tokio::task::spawn_blocking(move || work(&shared)).await;
+    done.unwrap_or_else(|_| Err((ErrorCode::Internal, "the daemon failed at this".to_owned())))
 }
 
 impl Look {

@@ -43,6 +43,11 @@ const LONG_MESSAGE_BYTES: usize = 48 << 20;
 /// Where there are so many queues, none is created on demand.
 const QUEUES_MAX: usize = 1024;
 
+/// Threads that may block: for an attempt of every queue there may be, and for what is asked.
+pub(crate) fn blocking_threads(config: &Config) -> usize {
+    QUEUES_MAX + config.queues.len() + admin::LOOKS
+}
+
 /// All that the threads of a daemon share.
 pub(crate) struct Engine {
     pub(crate) spool: LockedSpool,
@@ -75,8 +80,10 @@ pub(crate) struct Engine {
     index: Option<Arc<index::IndexQueue>>,
     dispatcher: Mutex<Option<dispatch::Spawner>>,
     tell_broken: Box<dyn Fn(String) + Send + Sync>,
-    /// Why the spool cannot be relied on any more, where that is so.
+    /// Why the daemon cannot go on, where that is so.
     broken: OnceLock<String>,
+    /// Permits for requests that block.
+    looks: Semaphore,
     /// Permits for bytes of batches that are being made.
     creations: Arc<Semaphore>,
     /// One looks through the ledgers at a time.
@@ -119,6 +126,7 @@ impl Engine {
             dispatcher: Mutex::default(),
             tell_broken: Box::new(broken),
             broken: OnceLock::new(),
+            looks: Semaphore::new(admin::LOOKS),
             creations: explicit::budget(),
             history: Mutex::default(),
             spool,
