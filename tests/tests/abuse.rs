@@ -153,6 +153,9 @@ fn what_is_no_message_ends_the_connection() {
         &encode_message(&early),
         ErrorCode::BadMessage,
     );
+    let log = victim.site.log_text();
+    let closed = "connection closed: BadMessage: the other side does not speak batchd's protocol";
+    assert!(log.contains(closed), "{log}");
     victim.expect_well();
 }
 
@@ -393,6 +396,28 @@ fn a_client_that_does_not_read_is_not_read_from() {
     let mut gone = victim.wire();
     while gone.send_now(&many).expect("sent") > 0 {}
     drop(gone);
+    victim.expect_well();
+}
+
+#[test]
+fn more_than_a_thousand_questions_at_once_end_the_connection() {
+    let victim = Victim::start();
+    let mut wire = victim.wire();
+    let mut bytes = Vec::new();
+    for request in 1..=1100 {
+        encode_message_into(&Request::Status { request }, &mut bytes);
+    }
+    wire.send_bytes(&bytes).expect("sent");
+    let (mut answered, mut failures) = (0, Vec::new());
+    while let Some(answer) = wire.receive().expect("an answer, or the end") {
+        match answer {
+            Response::Status { .. } => answered += 1,
+            Response::Failed { request, code, .. } => failures.push((request, code)),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(failures, [(0, ErrorCode::BadMessage)]);
+    assert_eq!(answered, 1024);
     victim.expect_well();
 }
 

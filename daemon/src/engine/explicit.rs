@@ -121,7 +121,10 @@ fn reserve(budget: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit
     let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
     let reserved = Arc::clone(budget).try_acquire_many_owned(permits);
     reserved.map_err(|_| {
-        let message = "too much is on its way into batches of its own".to_owned();
+        let message = format!(
+            "{} MiB of batches to be created are under way already: try again",
+            BYTES_ON_THE_WAY >> 20
+        );
         (ErrorCode::TooManyWaiting, message)
     })
 }

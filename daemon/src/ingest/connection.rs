@@ -22,7 +22,7 @@ const ANSWERS_BYTES_MAX: usize = 256 << 10;
 /// So many requests of a connection may be with the main runtime.
 const HANDED_OUT_MAX: usize = 16;
 /// Past this many, which only one read can bring, the connection is closed.
-const HANDED_OUT_LIMIT: usize = 1024;
+pub(super) const HANDED_OUT_LIMIT: usize = 1024;
 /// A message longer than a read must be whole after this: its memory is reserved.
 const LONG_MESSAGE_TIME: Duration = Duration::from_secs(60);
 
@@ -179,8 +179,14 @@ impl Connection {
 
     /// Says why the connection is going to be closed.
     pub(super) fn fail(&self, failed: &Response) {
-        if let Some(closed) = self.closed.note() {
-            tracing::warn!(peer = self.peer, ?failed, closed, "connection closed");
+        if let Response::Failed { code, message, .. } = failed
+            && let Some(closed) = self.closed.note()
+        {
+            tracing::warn!(
+                peer = self.peer,
+                closed,
+                "connection closed: {code:?}: {message}"
+            );
         }
         self.put(failed);
         self.send();
@@ -307,7 +313,10 @@ async fn serve_messages(thread: &Thread, connection: &Connection) -> io::Result<
         };
         let whole = read_long(thread, connection, &mut kept, long);
         let Ok(whole) = tokio::time::timeout(LONG_MESSAGE_TIME, whole).await else {
-            let late = "the message did not arrive".to_owned();
+            let (bytes, secs) = (long - LENGTH_BYTES, LONG_MESSAGE_TIME.as_secs());
+            let late = format!(
+                "a message of {bytes} bytes did not arrive within {secs} s: send it again on a new connection"
+            );
             connection.fail(&requests::refuse(0, ErrorCode::BadMessage, late));
             return Ok(());
         };

@@ -40,11 +40,12 @@ fn describe(failure: Failure) -> (ErrorCode, &'static str) {
     match failure {
         Failure::NoSpace => (
             ErrorCode::NoSpace,
-            "the file system is full; nothing that was accepted is lost",
+            "the file system is full; nothing is taken until there is room, and nothing that was accepted is lost",
         ),
         Failure::ReadOnly => (
             ErrorCode::ReadOnly,
-            "the file system of the spool is read-only; nothing that was accepted is lost",
+            "the file system of the spool is read-only; nothing is taken until it is mounted read-write, and nothing \
+             that was accepted is lost",
         ),
         Failure::Unknown => (
             ErrorCode::Unknown,

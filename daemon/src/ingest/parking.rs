@@ -155,7 +155,11 @@ pub(super) fn handle_messages(
             Ok(None) => return (bytes.len() - rest.len(), Ended::No),
             Err(error) => {
                 let code = ErrorCode::MessageTooLarge;
-                connection.fail(&requests::refuse(0, code, error.to_string()));
+                connection.fail(&requests::refuse(
+                    0,
+                    code,
+                    requests::explain(connection, &error),
+                ));
                 return (bytes.len(), Ended::Connection);
             }
         };

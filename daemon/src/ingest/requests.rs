@@ -9,7 +9,7 @@ use batchd_protocol::{
     Ack, Create, ErrorCode, HELLO_MAGIC, PROTOCOL_VERSION, Request, Response, Submit,
 };
 
-use super::connection::Connection;
+use super::connection::{Connection, HANDED_OUT_LIMIT};
 use super::mailbox::wire_ack;
 use super::parking::{self, Why};
 use super::thread::Thread;
@@ -47,7 +47,7 @@ pub(super) fn handle(
     let request = match codec::decode_borrowed::<Request<'_>>(message) {
         Ok(request) => request,
         Err(error) => {
-            let failed = refuse(0, ErrorCode::BadMessage, error.to_string());
+            let failed = refuse(0, ErrorCode::BadMessage, explain(connection, &error));
             return close(connection, &failed);
         }
     };
@@ -71,9 +71,18 @@ pub(super) fn handle(
     }
 }
 
+/// Why what came is no message. Of one that never said hello, what exactly is wrong tells nobody anything.
+pub(super) fn explain(connection: &Connection, error: &dyn std::error::Error) -> String {
+    if connection.greeted.get() {
+        error.to_string()
+    } else {
+        "the other side does not speak batchd's protocol".to_owned()
+    }
+}
+
 fn ask(thread: &Thread, connection: &Connection, request: &Request<'_>) -> Ended {
     let number = admin::request_number(request);
-    if asks_too_much(connection, number) {
+    if asks_too_much(connection) {
         return Ended::Connection;
     }
     if let Err((code, message)) = check_queue(admin::request_queue(request)) {
@@ -90,7 +99,7 @@ fn ask(thread: &Thread, connection: &Connection, request: &Request<'_>) -> Ended
 /// Hands a batch that is to be made to the main runtime: its syncs are none of the ingest thread's.
 fn make(thread: &Thread, connection: &Connection, create: &Create<'_>) -> Ended {
     let number = create.request;
-    if asks_too_much(connection, number) {
+    if asks_too_much(connection) {
         return Ended::Connection;
     }
     let checked = check_queue(Some(create.queue)).and_then(|()| check_key(create.key));
@@ -123,11 +132,13 @@ fn check_key(key: &[u8]) -> Result<(), Failed> {
 }
 
 /// Closes the connection of one who has more out than he has reason to.
-fn asks_too_much(connection: &Connection, number: u64) -> bool {
+fn asks_too_much(connection: &Connection) -> bool {
     let is_too_much = connection.asks_too_much();
     if is_too_much {
-        let message = "too many requests at once that are not submissions".to_owned();
-        connection.fail(&refuse(number, ErrorCode::BadMessage, message));
+        let message = format!(
+            "more than {HANDED_OUT_LIMIT} requests at once that are not submissions: wait for answers in between"
+        );
+        connection.fail(&refuse(0, ErrorCode::BadMessage, message));
     }
     is_too_much
 }

@@ -140,6 +140,8 @@ pub(super) struct Thread {
     closed: Rc<Seldom>,
     /// Connections that were refused.
     refused: Seldom,
+    /// Connections that could not even be refused.
+    not_accepted: Seldom,
     /// The buffer all connections are read into, one after another.
     pub(super) buffer: RefCell<Vec<u8>>,
     queues: RefCell<HashMap<String, Arc<Queue>>>,
@@ -316,6 +318,7 @@ async fn run(
         parking: Parking::default(),
         closed: Rc::default(),
         refused: Seldom::default(),
+        not_accepted: Seldom::default(),
         buffer: RefCell::new(vec![0; 2 * READ_BYTES]),
         queues: RefCell::default(),
         last_queue: RefCell::default(),
@@ -374,7 +377,12 @@ async fn accept(thread: Rc<Thread>, listener: UnixListener) {
             Ok((stream, _)) => stream,
             Err(error) => {
                 // Out of descriptors, most likely: those there are will end.
-                tracing::warn!(%error, "cannot accept a connection");
+                if let Some(failures) = thread.not_accepted.note() {
+                    tracing::warn!(
+                        %error, failures,
+                        "cannot accept connections: raise LimitNOFILE= (or ulimit -n), or lower connections in [limits]"
+                    );
+                }
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
@@ -406,7 +414,11 @@ async fn accept(thread: Rc<Thread>, listener: UnixListener) {
 fn refuse_one(thread: &Thread, stream: UnixStream) {
     let max = thread.connections_max;
     if let Some(refused) = thread.refused.note() {
-        tracing::warn!(max, refused, "too many connections");
+        tracing::warn!(
+            max,
+            refused,
+            "too many connections: raise connections in [limits], or close some"
+        );
     }
     let message =
         format!("there are {max} connections, which is all there may be: try again later");
