@@ -33,7 +33,7 @@ const TURN_BYTES: usize = 8 << 20;
 /// While so much waits to be appended, in all queues, a connection that adds to it is not read from, and little is
 /// read from the others.
 const PENDING_BYTES_MAX: usize = 8 << 20;
-/// Before a thread ends it waits so long until what was begun is decided and answered, by whoever leads.
+/// Before a thread ends it waits so long until what was begun is decided, by whoever leads, and answered.
 const LAST_ANSWERS_TIME: Duration = Duration::from_secs(1);
 /// So many letters are put before the connections are sent what they have.
 const LETTERS_AT_ONCE: usize = 1024;
@@ -261,8 +261,9 @@ impl Thread {
         }
     }
 
-    /// Waits until no connection is as said, and nothing is left to lead for others; at most so long.
-    async fn wait_for_none(&self, is_so: impl Fn(&Connection) -> bool, until: Instant) {
+    /// Waits until no connection is as said, and nothing is left to lead for others; not for long.
+    async fn wait_for_none(&self, is_so: impl Fn(&Connection) -> bool) {
+        let until = Instant::now() + LAST_ANSWERS_TIME;
         let is_left = || {
             let dirty = !self.dirty.borrow().is_empty();
             dirty || self.open.borrow().values().any(|open| is_so(open))
@@ -345,13 +346,10 @@ async fn end(thread: &Thread) {
         parking::refuse_parked(thread, connection);
     }
     // What was begun is decided, here or by another thread that leads.
-    let until = Instant::now() + LAST_ANSWERS_TIME;
-    thread.wait_for_none(Connection::is_undecided, until).await;
+    thread.wait_for_none(Connection::is_undecided).await;
     // Then all that waits for a sink is durable.
     thread.engine.release_waiting();
-    thread
-        .wait_for_none(Connection::waits_for_sink, until)
-        .await;
+    thread.wait_for_none(Connection::waits_for_sink).await;
 }
 
 /// A connection that is open until its task ends, however that is.
