@@ -22,7 +22,7 @@ use crate::error::{At, FsError};
 use crate::policy::Overflow;
 use crate::spool::layout::QueueLayout;
 use crate::spool::ledger::Ledger;
-use crate::spool::recovery::{Recovered, recover};
+use crate::spool::recovery::recover;
 use crate::spool::root::LockedSpool;
 use crate::spool::space::SpoolSpace;
 
@@ -95,14 +95,13 @@ impl<T: Clone> Commit<T> {
     pub fn open(spool: &LockedSpool, options: QueueOptions) -> Result<Self, FsError> {
         let space = Arc::clone(&options.space);
         let make_way = |bytes| space.ballast_bytes() >= bytes && space.give_up_ballast();
-        let recovered: Recovered =
+        let (recovered, ledger) =
             recover(spool, &options.name, options.producer_window, &make_way)?;
         let name = options.name.clone();
         let waits_for_room = options.policy.overflow != Overflow::Reject;
         let layout = spool.layout().queue(&name);
-        let (found, ledger) = recovered.split();
         let events = options.events.clone();
-        let queue = Queue::new(spool.env().clone(), layout.clone(), options, found);
+        let queue = Queue::new(spool.env().clone(), layout.clone(), options, recovered);
         Ok(Self {
             name,
             spool: spool.clone(),

@@ -28,7 +28,7 @@ use crate::policy::{Deadline, ExpiryGate, Fill, Load, Policy};
 use crate::spool::kept::{EndedBadly, KeptSubmissions};
 use crate::spool::layout::{QueueLayout, ReadyBatch};
 use crate::spool::open::OpenBatch;
-use crate::spool::recovery::{Recollection, Recovered};
+use crate::spool::recovery::Recovered;
 use crate::spool::space::SpoolSpace;
 
 /// What is `written` is synced after this.
@@ -194,7 +194,12 @@ pub struct Queue<T> {
 impl<T: Clone> Queue<T> {
     /// Puts a queue together from what was recovered.
     #[must_use]
-    pub fn new(env: Env, layout: QueueLayout, options: QueueOptions, mut recovered: Found) -> Self {
+    pub fn new(
+        env: Env,
+        layout: QueueLayout,
+        options: QueueOptions,
+        mut recovered: Recovered,
+    ) -> Self {
         let (wall, boot) = (env.clock.wall_micros(), env.clock.boot());
         let rules = options.policy.expiry;
         let gate = ExpiryGate::new(rules, recovered.newest_micros, wall, boot);
@@ -438,50 +443,6 @@ impl<T: Clone> Queue<T> {
             .iter_mut()
             .filter_map(|lane| lane.batch.take())
             .collect()
-    }
-}
-
-/// What [`Queue::new`] needs of [`Recovered`]; the ledger goes elsewhere.
-#[derive(Debug)]
-pub struct Found {
-    /// As there.
-    pub open: Vec<OpenBatch>,
-    /// As there.
-    pub ready: Vec<ReadyBatch>,
-    /// As there.
-    pub dead: Vec<ReadyBatch>,
-    /// As there.
-    pub next_seq: u64,
-    /// As there.
-    pub recollection: Recollection,
-    /// As there.
-    pub newest_micros: u64,
-}
-
-impl Recovered {
-    /// Parts the ledger from the rest.
-    #[must_use]
-    pub fn split(self) -> (Found, crate::spool::ledger::Ledger) {
-        let Self {
-            open,
-            ready,
-            dead,
-            ledger,
-            next_seq,
-            recollection,
-            newest_micros,
-        } = self;
-        (
-            Found {
-                open,
-                ready,
-                dead,
-                next_seq,
-                recollection,
-                newest_micros,
-            },
-            ledger,
-        )
     }
 }
 

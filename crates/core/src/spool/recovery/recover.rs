@@ -42,8 +42,6 @@ pub struct Recovered {
     pub ready: Vec<ReadyBatch>,
     /// Batches set aside.
     pub dead: Vec<ReadyBatch>,
-    /// The ledger.
-    pub ledger: Ledger,
     /// A seq that was never used.
     pub next_seq: u64,
     /// The submissions that are known.
@@ -52,19 +50,19 @@ pub struct Recovered {
     pub newest_micros: u64,
 }
 
-/// Recovers a queue. Submissions are recalled that were kept up to `producer_window` before the newest thing in it.
-/// Everything in the result is durable; running it again, after a crash at any point, gives
-/// the same items. Where a copy of so many bytes finds no room, `make_way` is to make some, or says that it cannot.
+/// Recovers a queue, and opens its ledger. Submissions are recalled that were kept up to `producer_window` before the
+/// newest thing in it. Everything in the result is durable; running it again, after a crash at any point, gives the
+/// same items. Where a copy of so many bytes finds no room, `make_way` is to make some, or says that it cannot.
 ///
 /// # Errors
-/// [`FsError`] only where the directories themselves cannot be read or the ledger cannot be written. Whatever
-/// bytes lie in the files, they are no error.
+/// [`FsError`] only where the directories themselves cannot be read, or the ledger can neither be copied nor be read
+/// to its end. Whatever bytes lie in the files, they are no error.
 pub fn recover(
     spool: &LockedSpool,
     queue: &QueueName,
     producer_window: Duration,
     make_way: &dyn Fn(u64) -> bool,
-) -> Result<Recovered, FsError> {
+) -> Result<(Recovered, Ledger), FsError> {
     let layout = spool.make_queue(queue)?;
     let env = spool.env();
     let mut work = Work {
@@ -111,15 +109,15 @@ pub fn recover(
     dead.sort_by_key(|batch| batch.name.seq);
     let (next_seq, newest_micros) = (work.next_seq, work.newest_micros);
     let recollection = work.kept_submissions(&open, producer_window);
-    Ok(Recovered {
+    let recovered = Recovered {
         open,
         ready,
         dead,
-        ledger,
         next_seq,
         recollection,
         newest_micros,
-    })
+    };
+    Ok((recovered, ledger))
 }
 
 struct Work<'a> {
