@@ -5,6 +5,7 @@
 //! it decodes is untrusted; every failure is a named error. The layouts are described in `docs/format.md`,
 //! and a test compares that page with the constants here.
 
+pub mod ack;
 pub mod body;
 pub mod checksum;
 pub mod codec;
@@ -15,6 +16,7 @@ pub mod layout;
 pub mod planted;
 pub mod records;
 
+pub use ack::Ack;
 pub use body::{BodyError, BodyLimits, BodyView, Items, encode_body};
 pub use checksum::{Digest, Digester};
 pub use file_header::{FILE_HEADER_BYTES, FileHeader, OnExpire};

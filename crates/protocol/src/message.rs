@@ -1,5 +1,6 @@
 //! Requests and responses.
 
+pub use batchd_frame::Ack;
 use batchd_frame::BatchId;
 use serde::{Deserialize, Serialize};
 
@@ -13,24 +14,6 @@ use crate::report::{
 pub const PROTOCOL_VERSION: u16 = 1;
 /// What a client says first, so that a stray connection is told from an old one.
 pub const HELLO_MAGIC: [u8; 8] = *b"batchd?\n";
-
-/// What a submission waits for.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Ack {
-    /// Nothing: only errors are answered. The items are synced within a second.
-    None,
-    /// The items are in the kernel: they survive the daemon's death, not the machine's. They are synced
-    /// within a second.
-    Written,
-    /// The items are on the medium: they survive a power cut.
-    #[default]
-    Synced,
-    /// The sink has the items. They are on the medium long before that.
-    Delivered,
-}
 
 /// What a daemon takes. Lengths are in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

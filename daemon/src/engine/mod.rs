@@ -36,7 +36,7 @@ use crate::config::Config;
 use crate::config::model::{QueueConfig, UnknownQueues};
 use crate::ingest::{Mailboxes, Ticket};
 pub(crate) use no_queue::{NoQueue, not_found};
-pub(crate) use queue::{Queue, core_ack};
+pub(crate) use queue::Queue;
 
 /// Bytes of messages that are longer than a read, all connections together.
 const LONG_MESSAGE_BYTES: usize = 48 << 20;

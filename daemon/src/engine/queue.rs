@@ -85,7 +85,7 @@ impl Queue {
         Ok(Self {
             name,
             commit,
-            ack: config.map_or(Ack::Synced, |config| core_ack(config.ack)),
+            ack: config.map_or(Ack::Synced, |config| config.ack),
             overflow,
             config: config.cloned(),
             ready: Notify::new(),
@@ -149,15 +149,5 @@ impl Queue {
     /// Tells when delivery got on, or failed.
     pub(crate) fn watch(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
-    }
-}
-
-/// The same, in the core's words.
-pub(crate) fn core_ack(ack: batchd_protocol::Ack) -> Ack {
-    match ack {
-        batchd_protocol::Ack::None => Ack::None,
-        batchd_protocol::Ack::Written => Ack::Written,
-        batchd_protocol::Ack::Synced => Ack::Synced,
-        batchd_protocol::Ack::Delivered => Ack::Delivered,
     }
 }

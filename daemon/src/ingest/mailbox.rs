@@ -26,7 +26,7 @@ pub(crate) fn response(request: u64, answer: Answer) -> Response {
     let (code, message) = match answer {
         Answer::Kept(ack) => return accepted(request, ack, false),
         Answer::KeptBefore(ack) => return accepted(request, ack, true),
-        Answer::Durable => return accepted(request, batchd_core::queue::Ack::Synced, false),
+        Answer::Durable => return accepted(request, Ack::Synced, false),
         Answer::Failed(failure) => describe(failure),
     };
     Response::Failed {
@@ -74,20 +74,11 @@ fn describe(failure: Failure) -> (ErrorCode, &'static str) {
     }
 }
 
-fn accepted(request: u64, ack: batchd_core::queue::Ack, repeat: bool) -> Response {
+fn accepted(request: u64, ack: Ack, repeat: bool) -> Response {
     Response::Accepted {
         request,
-        ack: wire_ack(ack),
+        ack,
         repeat,
-    }
-}
-
-pub(super) fn wire_ack(ack: batchd_core::queue::Ack) -> Ack {
-    match ack {
-        batchd_core::queue::Ack::None => Ack::None,
-        batchd_core::queue::Ack::Written => Ack::Written,
-        batchd_core::queue::Ack::Synced => Ack::Synced,
-        batchd_core::queue::Ack::Delivered => Ack::Delivered,
     }
 }
 

@@ -10,12 +10,11 @@ use batchd_protocol::{
 };
 
 use super::connection::{Connection, HANDED_OUT_LIMIT};
-use super::mailbox::wire_ack;
 use super::parking::{self, Why};
 use super::thread::Thread;
 use crate::engine::admin::{self, Asked, Failed};
 use crate::engine::explicit::NewBatch;
-use crate::engine::{core_ack, not_found};
+use crate::engine::not_found;
 
 /// Whether the connection goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -205,7 +204,7 @@ fn submit_to(
         .engine
         .check_body(submit.body, submit.items, submit.body_crc)
         .map_err(|(code, message)| refuse(number, code, message))?;
-    let ack = submit.ack.map_or(queue.ack, core_ack);
+    let ack = submit.ack.unwrap_or(queue.ack);
     // Who leaves the choice to the queue cannot know that it is not to be answered, and is.
     let quiet = submit.ack == Some(Ack::None);
     let incoming = Incoming {
@@ -242,7 +241,6 @@ fn submit_to(
         }
         Ok(Begun::Known) if quiet => {}
         Ok(Begun::Known) => {
-            let ack = wire_ack(ack);
             connection.put(&Response::Accepted {
                 request: number,
                 ack,

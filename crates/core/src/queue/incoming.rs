@@ -1,23 +1,10 @@
 //! What comes in and what is answered.
 
+pub use batchd_frame::Ack;
 use batchd_frame::{BodyView, NameError};
 
 use crate::policy::Load;
 use crate::spool::space::Shortage;
-
-/// What a submission waits for. In order: each promises what those before it do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub enum Ack {
-    /// Nothing; synced within a second.
-    None,
-    /// Bytes in the kernel; synced within a second.
-    Written,
-    /// Bytes on the medium.
-    #[default]
-    Synced,
-    /// The sink has it.
-    Delivered,
-}
 
 /// A submission whose body was checked.
 #[derive(Debug, Clone, Copy)]
