@@ -88,7 +88,7 @@ impl Exchange {
             self.last_error = Some(refused(code, message, None));
             self.hold(now);
         } else {
-            let index = self.window.refuse(request);
+            let index = self.window.refuse(request, code.is_end_of_batch());
             let failure = refused(code, message, index);
             self.failure.get_or_insert(failure);
         }

@@ -369,6 +369,26 @@ fn what_is_given_up_is_counted_by_what_is_known_of_it() {
 }
 
 #[test]
+fn a_repeat_that_is_refused_for_good_may_have_been_kept_the_first_time() {
+    for (code, is_lost, unknown_count) in [
+        (ErrorCode::UnknownQueue, false, 0),
+        (ErrorCode::UnknownQueue, true, 1),
+        (ErrorCode::Expired, true, 0),
+    ] {
+        let mut bench = Bench::welcomed(9);
+        bench.submit(Ack::Synced);
+        bench.sent();
+        if is_lost {
+            bench.break_connection();
+            bench.connect();
+            bench.sent();
+        }
+        bench.fail(if is_lost { 2 } else { 1 }, code);
+        assert_eq!(bench.exchange.totals().unknown.submissions, unknown_count);
+    }
+}
+
+#[test]
 fn a_refusal_after_which_it_may_be_kept_leaves_a_submission_unknown() {
     for (code, unknown_count) in [
         (ErrorCode::SpoolFull, 0),

@@ -209,12 +209,14 @@ impl Window {
         }
     }
 
-    /// The submission of that request was refused for good. Returns its index.
-    pub(crate) fn refuse(&mut self, request: u64) -> Option<u64> {
+    /// The submission of that request was refused for good. Where the refusal does not tell what became of it, an earlier
+    /// try without an answer may have been kept. Returns its index.
+    pub(crate) fn refuse(&mut self, request: u64, tells_its_fate: bool) -> Option<u64> {
         let index = self.sent.remove(&request)?;
         let entry = entry_at(&mut self.entries, self.first, index)?;
         self.bytes = self.bytes.saturating_sub(entry.submission.body_bytes());
         entry.state = State::Refused;
+        entry.uncertain &= !tells_its_fate;
         entry.submission.forget_body();
         self.drop_done();
         Some(index)
@@ -286,7 +288,12 @@ impl Window {
                 State::Queued | State::Sent => return,
                 State::Kept if !self.has_gap => self.totals.prefix.add(&entry.submission),
                 State::Kept => {}
-                State::Refused => self.has_gap = true,
+                State::Refused => {
+                    self.has_gap = true;
+                    if entry.is_unknown() {
+                        self.totals.unknown.add(&entry.submission);
+                    }
+                }
             }
             self.entries.pop_front();
             self.first += 1;
@@ -298,8 +305,8 @@ impl Entry {
     fn is_unknown(&self) -> bool {
         match self.state {
             State::Sent => true,
-            State::Queued => self.uncertain,
-            State::Kept | State::Refused => false,
+            State::Queued | State::Refused => self.uncertain,
+            State::Kept => false,
         }
     }
 }
