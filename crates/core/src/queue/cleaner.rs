@@ -29,20 +29,28 @@ impl Cleaner {
     /// The first round is one interval after the start.
     pub(super) fn starting(rules: ExpiryRules, boot: Duration) -> Self {
         let interval = rules.cleanup_interval.filter(|_| !rules.is_parked);
-        Self {
+        let mut cleaner = Self {
             interval,
-            next_at: boot.saturating_add(interval.unwrap_or_default()),
+            next_at: boot,
             passed: None,
-        }
+        };
+        cleaner.end_round(boot);
+        cleaner
     }
 
     fn is_due(&self, boot: Duration) -> bool {
         self.interval.is_some() && boot >= self.next_at
     }
 
+    /// The next begins after an interval, and up to a fiftieth of it later: at the same moment as those of the queues
+    /// that were started a little before or after, so that one look at the clock does for all of them.
     fn end_round(&mut self, boot: Duration) {
         self.passed = None;
-        self.next_at = boot.saturating_add(self.interval.unwrap_or_default());
+        let interval = self.interval.unwrap_or_default();
+        let share = (interval / 50).as_nanos().max(1);
+        let at = boot.saturating_add(interval).as_nanos();
+        let rounded = u64::try_from(at.next_multiple_of(share)).unwrap_or(u64::MAX);
+        self.next_at = Duration::from_nanos(rounded);
     }
 
     /// How long until it is due; at once while a round is under way.
@@ -135,5 +143,30 @@ impl<T: Clone> Queue<T> {
         }
         self.cleaner.passed = passed;
         (claims, true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queues_that_were_started_together_have_their_rounds_together() {
+        let rules = ExpiryRules {
+            cleanup_interval: Some(Duration::from_secs(60)),
+            is_parked: false,
+        };
+        let starts = (0..256).map(|n| Duration::from_millis(1000 + n / 2));
+        let mut cleaners: Vec<_> = starts.map(|at| Cleaner::starting(rules, at)).collect();
+        for _ in 0..3 {
+            let next_at = cleaners.first().map(|first| first.next_at);
+            for cleaner in &mut cleaners {
+                assert_eq!(Some(cleaner.next_at), next_at);
+                let late = Duration::from_micros(10);
+                cleaner.end_round(cleaner.next_at + late);
+            }
+        }
+        let first = Cleaner::starting(rules, Duration::from_secs(1)).next_at;
+        assert!((61..63).contains(&first.as_secs()), "{first:?}");
     }
 }
