@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use batchd_client::split::Cut;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{cat, create, flush, get, history, ls, show, status, submit, verify};
-use crate::split::Mode;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -75,11 +75,11 @@ pub(crate) struct ItemsArgs {
 }
 
 impl ItemsArgs {
-    pub(crate) fn mode(&self) -> Mode {
+    pub(crate) fn cut(&self) -> Cut {
         match (self.null, self.whole) {
-            (true, _) => Mode::Null,
-            (false, true) => Mode::Whole,
-            (false, false) => Mode::Lines,
+            (true, _) => Cut::Null,
+            (false, true) => Cut::Whole,
+            (false, false) => Cut::Lines,
         }
     }
 }

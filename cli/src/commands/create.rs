@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use batchd_client::split::Cut;
 use batchd_client::{
     Error as ClientError, ItemBuffer, Key, NewBatch, PackLimits, Packer, QueueName,
 };
@@ -13,7 +14,7 @@ use crate::args::{self, ItemsArgs, Output};
 use crate::failure::Failure;
 use crate::input::Input;
 use crate::render::json;
-use crate::split::{Cutter, Mode};
+use crate::split::Cutter;
 
 /// Makes a batch of its own: the lines of files or of standard input, whole or not at all
 ///
@@ -39,7 +40,7 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context<'_>) -> anyhow::Resul
     let input = Input::start(&args.items.files, context.world.stdin.take())?;
     let mut client = context.client()?;
     let limits = PackLimits::of(&client.limits()?);
-    let items = read_items(args.items.mode(), &input, limits)?;
+    let items = read_items(args.items.cut(), &input, limits)?;
     let mut batch = NewBatch::new(args.queue.clone(), &items);
     batch.key = args.key.clone().unwrap_or_default();
     batch.lifespan = args.lifespan;
@@ -57,8 +58,8 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context<'_>) -> anyhow::Resul
 }
 
 /// All items of the inputs. No more is read than the daemon takes.
-fn read_items(mode: Mode, input: &Input, limits: PackLimits) -> anyhow::Result<ItemBuffer> {
-    let mut cutter = Cutter::new(mode, limits.item_bytes_max);
+fn read_items(cut: Cut, input: &Input, limits: PackLimits) -> anyhow::Result<ItemBuffer> {
+    let mut cutter = Cutter::new(cut, limits.item_bytes_max);
     let mut packer = Packer::new(limits);
     while let Some(event) = input.next() {
         cutter.take(event, |item| match packer.push(item) {

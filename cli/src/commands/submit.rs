@@ -107,7 +107,7 @@ pub(crate) fn run(args: &SubmitArgs, context: &mut Context<'_>) -> anyhow::Resul
         is_repeatable: args.id.is_some(),
         last_sent: Instant::now(),
     };
-    let cutter = Cutter::new(args.items.mode(), limits.item_bytes_max);
+    let cutter = Cutter::new(args.items.cut(), limits.item_bytes_max);
     let submitted = submitter.submit_all(&input, cutter);
     let totals = submitter.client.totals();
     if let Err(error) = &submitted {

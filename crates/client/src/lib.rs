@@ -41,6 +41,7 @@ pub mod submission;
 #[cfg(test)]
 mod tests;
 
+pub use batchd_frame::split;
 pub use batchd_frame::{BatchId, Key, NameError, ProducerId, QueueName, SubmissionId};
 pub use batchd_protocol::{
     Ack, BatchInfo, BatchState, ErrorCode, Finding, FindingKind, FlushReport, HistoryCursor,

@@ -15,6 +15,7 @@ pub mod ids;
 pub mod layout;
 pub mod planted;
 pub mod records;
+pub mod split;
 
 pub use ack::Ack;
 pub use body::{BodyError, BodyLimits, BodyView, Items, encode_body};
