@@ -66,6 +66,15 @@ pub enum Known {
     Whole,
 }
 
+/// What is remembered of one producer, in ascending order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeptOf {
+    /// Sequences of submissions that are kept whole, as first and last of each run.
+    pub whole: Vec<(u64, u64)>,
+    /// Sequences of those that are kept in part, with how many of their first items are.
+    pub partly: Vec<(u64, u32)>,
+}
+
 /// The submissions a queue has kept, as sets: a pipelined tenth may be kept where the ninth was refused.
 #[derive(Debug, Default)]
 pub struct KeptSubmissions {
@@ -111,6 +120,16 @@ impl KeptSubmissions {
             .partly
             .get(&id.sequence)
             .map_or(Known::New, |items| Known::Partly(*items))
+    }
+
+    /// All that is remembered of one producer.
+    #[must_use]
+    pub fn of_producer(&self, producer: ProducerId) -> KeptOf {
+        let sequences = self.producers.get(&producer);
+        sequences.map_or_else(KeptOf::default, |sequences| KeptOf {
+            whole: sequences.whole.iter().map(|(s, e)| (*s, *e)).collect(),
+            partly: sequences.partly.iter().map(|(s, n)| (*s, *n)).collect(),
+        })
     }
 
     /// Enters what a batch holds. Batches are entered in order of seq, so that parts meet.
@@ -325,10 +344,8 @@ mod tests {
             check(&kept, sequence, Known::New);
         }
         kept.enter(&[record(&[(4, 4), (6, 6), (u64::MAX, u64::MAX)], &[])]);
-        assert_eq!(
-            kept.producers[&PRODUCER].whole,
-            BTreeMap::from([(1, 7), (u64::MAX, u64::MAX)])
-        );
+        let of_producer = kept.of_producer(PRODUCER);
+        assert_eq!(of_producer.whole, [(1, 7), (u64::MAX, u64::MAX)]);
     }
 
     #[test]
@@ -368,6 +385,7 @@ mod tests {
         check(&kept, 9, Known::Partly(4));
         kept.enter(&[record(&[], &[(9, 4, 4, false)])]);
         check(&kept, 9, Known::Partly(8));
+        assert_eq!(kept.of_producer(PRODUCER).partly, [(9, 8)]);
         kept.enter(&[record(&[], &[(9, 8, 1, true)])]);
         check(&kept, 9, Known::Whole);
     }
