@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use batchd_protocol::exit;
 use clap::Parser;
 
+use crate::pipe::PipeArgs;
+
 /// The variable that stands for `--log`.
 pub(crate) const LOG_VARIABLE: &str = "BATCHD_LOG";
 
@@ -31,10 +33,11 @@ pub(crate) struct Args {
 }
 
 /// What to do other than to run the daemon.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, clap::Subcommand)]
 pub(crate) enum Command {
     /// Print the configuration in force, or everything that is wrong with it
     CheckConfig,
+    Pipe(Box<PipeArgs>),
 }
 
 impl Args {
@@ -95,6 +98,8 @@ mod tests {
         Commands:
           check-config  Print the configuration in force, or everything that is wrong
                         with it
+          pipe          Batch the lines of standard input: spool them durably, and hand
+                        them on in batches
           help          Print this message or the help of the given subcommand(s)
 
         Options:

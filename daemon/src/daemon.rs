@@ -56,7 +56,7 @@ pub(crate) fn run(
     })
     .context("install signal handlers")?;
     let patience = manager.recovering(&config.spool.path);
-    let spool = open_spool(&config)?;
+    let spool = open_spool(&config, "batchd")?;
     let engine = Engine::open(&config, spool, move |what| {
         // The receiver lives until the process ends.
         events.send(Event::Broken(what)).ok();
@@ -148,10 +148,10 @@ fn obey(
     }
 }
 
-/// Makes the spool's directory, with what is missing above it, and locks it.
-fn open_spool(config: &Config) -> Result<LockedSpool, Failure> {
+/// Makes the spool's directory, with what is missing above it, and locks it for a program.
+pub(crate) fn open_spool(config: &Config, program: &str) -> anyhow::Result<LockedSpool> {
     let path = &config.spool.path;
     directories::make_durable(path)?;
-    let holder = format!("batchd, pid {}\n", std::process::id());
+    let holder = format!("{program}, pid {}\n", std::process::id());
     Ok(LockedSpool::open(os::env(), Layout::new(path), &holder)?)
 }

@@ -6,6 +6,8 @@ use batchd_core::error::is_no_space;
 use batchd_core::spool::SpoolError;
 use batchd_protocol::exit;
 
+use crate::config::ConfigErrors;
+
 /// Why the daemon does not run, or stopped.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -38,6 +40,16 @@ impl Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
+        match error.downcast::<SpoolError>() {
+            Ok(error) => error.into(),
+            Err(error) => Self::of_system(error),
+        }
+    }
+}
+
+impl Failure {
+    /// By what the system says.
+    fn of_system(error: anyhow::Error) -> Self {
         let said = |is_it: fn(&io::Error) -> bool| {
             let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
             causes.any(is_it)
@@ -66,6 +78,16 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
+impl From<ConfigErrors> for Failure {
+    fn from(errors: ConfigErrors) -> Self {
+        Self {
+            error: anyhow::anyhow!("{errors}"),
+            hint: None,
+            code: exit::CONFIG,
+        }
+    }
+}
+
 impl From<SpoolError> for Failure {
     fn from(error: SpoolError) -> Self {
         match error {
@@ -81,7 +103,7 @@ impl From<SpoolError> for Failure {
                 hint: None,
                 code: exit::CONFIG,
             },
-            other => anyhow::Error::from(other).into(),
+            other => Self::of_system(other.into()),
         }
     }
 }

@@ -7,9 +7,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::args::LOG_VARIABLE;
-
-/// What is logged unless somebody says otherwise.
-const DEFAULT_FILTER: &str = "info";
+use crate::pipe::Progress;
 
 /// What was given as a filter is none.
 #[derive(Debug, thiserror::Error)]
@@ -21,16 +19,16 @@ pub(crate) struct NoFilter {
     why: String,
 }
 
-/// Starts logging. `filter` is as in `--log`.
+/// Starts logging, past a bar where there is one. `filter` is as in `--log`.
 ///
 /// # Errors
 /// Where the filter is none.
-pub(crate) fn start(filter: Option<&OsStr>) -> Result<(), NoFilter> {
-    let filter = read(filter.unwrap_or(DEFAULT_FILTER.as_ref()))?;
+pub(crate) fn start(filter: &OsStr, progress: Option<Progress>) -> Result<(), NoFilter> {
+    let filter = read(filter)?;
     let terminal = io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(Stderr)
+        .with_writer(Stderr(progress))
         .with_ansi(terminal)
         .with_target(false)
         .log_internal_errors(false);
@@ -56,19 +54,23 @@ fn read(filter: &OsStr) -> Result<EnvFilter, NoFilter> {
 }
 
 /// Stderr, with every error swallowed: there is nowhere left to report one.
-struct Stderr;
+#[derive(Clone)]
+struct Stderr(Option<Progress>);
 
 impl<'a> MakeWriter<'a> for Stderr {
     type Writer = Self;
     fn make_writer(&'a self) -> Self {
-        Self
+        self.clone()
     }
 }
 
 impl Write for Stderr {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        // One call a line: lines of several threads do not mix.
-        io::stderr().lock().write_all(buf).ok();
+        match &self.0 {
+            Some(progress) => progress.write(buf),
+            // One call a line: lines of several threads do not mix.
+            None => drop(io::stderr().lock().write_all(buf)),
+        }
         Ok(buf.len())
     }
     fn flush(&mut self) -> io::Result<()> {

@@ -9,15 +9,20 @@ mod failure;
 mod ingest;
 mod listen;
 mod logging;
+mod pipe;
 mod signals;
 mod systemd;
 
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use args::{Args, Command, LOG_VARIABLE};
 use batchd_protocol::exit;
 use config::{Config, Surroundings};
+use failure::Failure;
+use pipe::{Ended, PipeArgs, Progress};
 use systemd::{Manager, NOTIFY_VARIABLE};
 
 fn main() -> ExitCode {
@@ -30,9 +35,13 @@ fn run() -> u8 {
         Err(code) => return code,
     };
     let mut surroundings = Surroundings::new(effective_uid(), |name| std::env::var_os(name));
-    if let Some(Command::CheckConfig) = args.command {
-        let (mut out, mut err) = (io::stdout(), io::stderr());
-        return config::check_config(args.config.as_deref(), &surroundings, &mut out, &mut err);
+    match args.command {
+        None => {}
+        Some(Command::CheckConfig) => {
+            let (mut out, mut err) = (io::stdout(), io::stderr());
+            return config::check_config(args.config.as_deref(), &surroundings, &mut out, &mut err);
+        }
+        Some(Command::Pipe(pipe)) => return run_pipe(&pipe, args.config, args.log, &surroundings),
     }
     // Here, since nothing else runs yet, and no file is open.
     let inherited = match systemd::take_inherited(|name| std::env::var_os(name)) {
@@ -50,25 +59,58 @@ fn run() -> u8 {
             return exit::CONFIG;
         }
     };
-    if let Err(error) = logging::start(args.log.as_deref()) {
+    if let Err(code) = prepare(args.log.as_deref().unwrap_or("info".as_ref()), None) {
+        return code;
+    }
+    let manager = Manager::at(std::env::var_os(NOTIFY_VARIABLE).as_deref());
+    match daemon::run(found, inherited, &manager) {
+        Ok(()) => exit::OK,
+        Err(failure) => tell(&failure),
+    }
+}
+
+fn run_pipe(
+    args: &PipeArgs,
+    config: Option<PathBuf>,
+    log: Option<OsString>,
+    surroundings: &Surroundings,
+) -> u8 {
+    let progress = Progress::new(args.quiet);
+    // What goes well is told by the progress.
+    let log = log.unwrap_or("warn".into());
+    if let Err(code) = prepare(&log, Some(progress.clone())) {
+        return code;
+    }
+    match pipe::run(args, config, surroundings, &progress) {
+        Ok(Ended::Delivered) => exit::OK,
+        Ok(Ended::BySignal(signal)) => {
+            signals::die_by(signal);
+            exit::TEMPFAIL
+        }
+        Err(failure) => tell(&failure),
+    }
+}
+
+/// What is done before anything runs. `log` is what is logged, past a bar where there is one.
+fn prepare(log: &OsStr, progress: Option<Progress>) -> Result<(), u8> {
+    if let Err(error) = logging::start(log, progress) {
         complain(&error.to_string());
-        return exit::USAGE;
+        return Err(exit::USAGE);
     }
     #[cfg(feature = "planted-faults")]
     plant();
     raise_descriptor_limit();
-    let manager = Manager::at(std::env::var_os(NOTIFY_VARIABLE).as_deref());
-    match daemon::run(found, inherited, &manager) {
-        Ok(()) => exit::OK,
-        Err(failure) => {
-            // Not to the log, which a filter may keep quiet.
-            complain(&chain(&failure.error));
-            if let Some(hint) = failure.hint {
-                complain(&format!("hint: {hint}"));
-            }
-            failure.code
-        }
+    Ok(())
+}
+
+/// Says why it ended; gives the exit code.
+fn tell(failure: &Failure) -> u8 {
+    // Not to the log, which a filter may keep quiet.
+    complain(&chain(&failure.error));
+    if let Some(hint) = &failure.hint {
+        complain(&format!("hint: {hint}"));
     }
+    failure.code
 }
 
 /// An error and its causes on one line. A message that ends in its cause is not followed by it once more.

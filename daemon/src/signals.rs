@@ -16,6 +16,12 @@ pub(crate) enum Told {
     FlushAll,
 }
 
+/// Ends the process by a signal of [`Told::Stop`], as it would without a handler, so that whoever started it sees that.
+pub(crate) fn die_by(signal: &str) {
+    let signal = if signal == "SIGINT" { SIGINT } else { SIGTERM };
+    signal_hook::low_level::emulate_default_handler(signal).ok();
+}
+
 /// Calls `tell` at the first SIGTERM or SIGINT, and at every SIGUSR1 before it. A second SIGTERM or SIGINT, while the
 /// daemon stops, does what it does without a handler, as does one before `is_up`, while it recovers: the spool takes
 /// no harm from it. SIGHUP changes nothing, neither from a terminal that is closed nor from somebody who wants the

@@ -66,7 +66,15 @@ impl Tracer {
     /// Where it cannot attach.
     #[must_use]
     pub fn attach(strace: &Path, daemon: &Daemon, thread: &str, options: &[String]) -> Self {
-        let process = daemon.pid();
+        Self::attach_to(strace, daemon.pid(), thread, options)
+    }
+
+    /// The same of any process.
+    ///
+    /// # Panics
+    /// As [`attach`](Self::attach).
+    #[must_use]
+    pub fn attach_to(strace: &Path, process: u32, thread: &str, options: &[String]) -> Self {
         let threads = wait_until("a thread of that name", LONG, || {
             Some(threads(process, thread)).filter(|threads| !threads.is_empty())
         });

@@ -12,7 +12,9 @@ pub enum Cut {
 }
 
 impl Cut {
-    const fn delimiter(self) -> Option<u8> {
+    /// What ends an item and is no part of it; nothing where only the end of the stream does.
+    #[must_use]
+    pub const fn delimiter(self) -> Option<u8> {
         match self {
             Self::Lines => Some(b'\n'),
             Self::Null => Some(b'\0'),

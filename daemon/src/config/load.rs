@@ -93,7 +93,8 @@ impl Config {
     }
 }
 
-fn not_utf8(bytes: &[u8], valid_bytes: usize, path: &Path) -> ConfigErrors {
+/// The mistake of a file that is no text.
+pub(super) fn not_utf8(bytes: &[u8], valid_bytes: usize, path: &Path) -> ConfigErrors {
     let valid = bytes.get(..valid_bytes).unwrap_or_default();
     let valid = String::from_utf8_lossy(valid);
     let mut faults = Faults::of_file(path, &valid);

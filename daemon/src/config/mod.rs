@@ -9,6 +9,7 @@ mod check;
 mod interval;
 mod load;
 pub(crate) mod model;
+mod pipe;
 mod problem;
 mod render;
 mod resolve;
@@ -23,6 +24,8 @@ mod values;
 pub(crate) use check::check_config;
 pub(crate) use load::Found;
 pub(crate) use model::Config;
+pub(crate) use pipe::Given;
+pub(crate) use problem::ConfigErrors;
 pub(crate) use surroundings::Surroundings;
 #[cfg(test)]
 pub(crate) use surroundings::variables;

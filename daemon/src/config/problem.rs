@@ -38,31 +38,57 @@ fn remedy(error: &io::Error, uid: u32) -> String {
     }
 }
 
+/// Where a value is that no file has: on the command line.
+pub(super) const COMMAND_LINE: Range<usize> = usize::MAX..usize::MAX;
+
 /// One mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConfigError {
-    /// The file; nothing where the built-in defaults do not suffice.
-    file: Option<PathBuf>,
-    /// Line and column, from 1; the column counts characters.
-    position: Option<(usize, usize)>,
+    origin: Origin,
     /// The key the value belongs to, with its tables, such as `queues.logs.max_items`.
     key: Option<String>,
     problem: Problem,
 }
 
+/// Where a mistake is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Origin {
+    /// The built-in defaults do not suffice.
+    BuiltIn,
+    /// In a file; with line and column, from 1, where the column counts characters.
+    File(PathBuf, Option<(usize, usize)>),
+    /// In an option.
+    CommandLine,
+}
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.file {
-            Some(file) => write!(f, "{}:", file.display())?,
-            None => f.write_str("built-in configuration:")?,
+        let key = self.key.as_deref();
+        match &self.origin {
+            Origin::BuiltIn => f.write_str("built-in configuration:")?,
+            Origin::File(file, None) => write!(f, "{}:", file.display())?,
+            Origin::File(file, Some((line, column))) => {
+                write!(f, "{}:{line}:{column}:", file.display())?;
+            }
+            Origin::CommandLine => {
+                let option = key.map_or_else(|| "command line".to_owned(), option);
+                return write!(f, "{option}: {}", self.problem);
+            }
         }
-        if let Some((line, column)) = self.position {
-            write!(f, "{line}:{column}:")?;
-        }
-        if let Some(key) = &self.key {
+        if let Some(key) = key {
             write!(f, " {key}:")?;
         }
         write!(f, " {}", self.problem)
+    }
+}
+
+/// The option that sets a key.
+fn option(key: &str) -> String {
+    let name = key.rsplit('.').next().unwrap_or(key);
+    match key.split_once(".sink.") {
+        Some((_, "type" | "path")) => "--sink".to_owned(),
+        Some((_, name)) => format!("--sink-option {name}"),
+        None => format!("--{}", name.replace('_', "-")),
     }
 }
 
@@ -158,6 +184,21 @@ pub(crate) enum Problem {
     /// No share.
     #[error("{0:?} is not a share: write whole percents, such as \"10%\"")]
     Percent(String),
+    /// A queue that the file does not have.
+    #[error("the configuration has no queue `{name}`: {}", Hint(nearest.as_deref(), known))]
+    UnknownQueue {
+        /// As given.
+        name: String,
+        /// The most similar one it has.
+        nearest: Option<String>,
+        /// All it has.
+        known: Vec<String>,
+    },
+    /// Nowhere to deliver to.
+    #[error(
+        "where the batches go is not known: give `--sink file:DIR`, or a configuration whose queue has a sink"
+    )]
+    NoSink,
     /// What only an interval has.
     #[error("there is no `interval` for it here: set one, or leave this out")]
     NoInterval,
@@ -288,25 +329,33 @@ impl<'t> Faults<'t> {
     /// Notes a mistake at `span`; the whole file's where there is none.
     pub(super) fn add(
         &mut self,
-        span: Option<Range<usize>>,
+        span: impl Into<Option<Range<usize>>>,
         key: Option<String>,
         problem: Problem,
     ) {
-        let file = self.source.map(|(file, _)| file.to_path_buf());
-        let position = self
-            .source
-            .zip(span.as_ref())
-            .map(|((_, text), span)| position(text, span.start));
+        let span = span.into();
+        let origin = match (self.source, &span) {
+            (_, Some(span)) if *span == COMMAND_LINE => Origin::CommandLine,
+            (None, _) => Origin::BuiltIn,
+            (Some((file, text)), span) => {
+                let position = span.as_ref().map(|span| position(text, span.start));
+                Origin::File(file.to_path_buf(), position)
+            }
+        };
         let order = span.map_or(usize::MAX, |span| span.start);
         self.found.push((
             order,
             ConfigError {
-                file,
-                position,
+                origin,
                 key,
                 problem,
             },
         ));
+    }
+
+    /// Whether nothing was found.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.found.is_empty()
     }
 
     /// Gives `value` if nothing was found.

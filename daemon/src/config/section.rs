@@ -267,11 +267,11 @@ impl<'t> Section<'t> {
 
 type Entry<'t> = (&'t Spanned<DeString<'t>>, &'t Spanned<DeValue<'t>>);
 
-fn find<'t>(table: &'t DeTable<'t>, key: &str) -> Option<Entry<'t>> {
+pub(super) fn find<'t>(table: &'t DeTable<'t>, key: &str) -> Option<Entry<'t>> {
     table.iter().find(|(name, _)| key_text(name) == key)
 }
 
-fn key_text<'t>(name: &'t Spanned<DeString<'t>>) -> &'t str {
+pub(super) fn key_text<'t>(name: &'t Spanned<DeString<'t>>) -> &'t str {
     name.get_ref()
 }
 

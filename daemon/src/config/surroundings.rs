@@ -16,6 +16,7 @@ const SYSTEM_RUNTIME: &str = "/run/batchd";
 /// | configuration | | `/etc/batchd/batchd.toml` | `$XDG_CONFIG_HOME/batchd/batchd.toml` |
 /// | spool | `$STATE_DIRECTORY/spool` | `/var/spool/batchd` | `$XDG_STATE_HOME/batchd/spool` |
 /// | delivered | `$STATE_DIRECTORY/delivered` | `/var/lib/batchd/delivered` | `$XDG_STATE_HOME/batchd/delivered` |
+/// | spools of pipes | `$STATE_DIRECTORY/pipe` | `/var/lib/batchd/pipe` | `$XDG_STATE_HOME/batchd/pipe` |
 /// | socket | `$RUNTIME_DIRECTORY/batchd.sock` | `/run/batchd/batchd.sock` | `$XDG_RUNTIME_DIR/batchd/batchd.sock` |
 ///
 /// The first column wins, since a sandboxed service can write nowhere else. Without `XDG_RUNTIME_DIR` the
@@ -72,6 +73,11 @@ impl Surroundings {
     /// Where the spool is when the configuration does not say.
     pub(crate) fn spool(&self) -> Option<PathBuf> {
         self.state_path("spool", || PathBuf::from(SYSTEM_SPOOL))
+    }
+
+    /// Where pipes have their spools when nobody says: one directory for each.
+    pub(crate) fn pipe_spools(&self) -> Option<PathBuf> {
+        self.state_path("pipe", || Path::new(SYSTEM_STATE).join("pipe"))
     }
 
     /// Where batches go when the configuration does not say.

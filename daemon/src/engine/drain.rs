@@ -80,22 +80,25 @@ struct Waiting {
     batches: Vec<(u64, u64)>,
 }
 
-async fn wait_for(engine: &Engine, queue: &Queue, batches: &[(u64, u64)], deadline: Instant) {
+/// Waits until batches are delivered, or have ended otherwise, or nobody can deliver any more.
+pub(crate) async fn delivered(engine: &Engine, queue: &Queue, batches: &[(u64, u64)]) {
     let mut changes = queue.watch();
-    let delivered = async {
-        loop {
-            changes.borrow_and_update();
-            // Where the spool cannot be relied on any more, nobody delivers.
-            if engine.broken().is_some() || !queue.commit.is_undelivered(batches) {
-                return;
-            }
-            // Nobody tells here that the spool has failed: that is asked for.
-            if timeout(ASK_INTERVAL, changes.changed()).await.is_err() {
-                // A sink that is waiting to be tried again may be there by now, and this is the last chance.
-                queue.hurry.notify_waiters();
-            }
+    loop {
+        changes.borrow_and_update();
+        // Where the spool cannot be relied on any more, nobody delivers.
+        if engine.broken().is_some() || !queue.commit.is_undelivered(batches) {
+            return;
         }
-    };
+        // Nobody tells here that the spool has failed: that is asked for.
+        if timeout(ASK_INTERVAL, changes.changed()).await.is_err() {
+            // A sink that is waiting to be tried again may be there by now, and this is the last chance.
+            queue.hurry.notify_waiters();
+        }
+    }
+}
+
+async fn wait_for(engine: &Engine, queue: &Queue, batches: &[(u64, u64)], deadline: Instant) {
+    let delivered = delivered(engine, queue, batches);
     if timeout_at(deadline, delivered).await.is_err() {
         tracing::warn!(
             queue = %queue.name, batches = queue.commit.undelivered(batches),

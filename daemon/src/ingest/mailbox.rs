@@ -36,7 +36,8 @@ pub(crate) fn response(request: u64, answer: Answer) -> Response {
     }
 }
 
-fn describe(failure: Failure) -> (ErrorCode, &'static str) {
+/// The same of one that is not acknowledged: its code, and what it means.
+pub(crate) const fn describe(failure: Failure) -> (ErrorCode, &'static str) {
     match failure {
         Failure::NoSpace => (
             ErrorCode::NoSpace,
@@ -84,7 +85,7 @@ fn accepted(request: u64, ack: Ack, repeat: bool) -> Response {
 
 /// A letter to a connection.
 #[derive(Debug)]
-pub(super) enum Letter {
+pub(crate) enum Letter {
     /// What became of a submission.
     Answer(Answer),
     /// The end of a request that was handed out of the ingest thread.
@@ -99,7 +100,7 @@ pub(crate) struct Mailboxes {
 
 impl Mailboxes {
     /// Opens the next thread's.
-    pub(super) fn open(&self) -> UnboundedReceiver<(Ticket, Letter)> {
+    pub(crate) fn open(&self) -> UnboundedReceiver<(Ticket, Letter)> {
         let (sender, receiver) = unbounded_channel();
         self.boxes
             .write()

@@ -16,6 +16,6 @@ mod requests;
 mod seldom;
 mod thread;
 
-pub(crate) use mailbox::{Mailboxes, Ticket};
+pub(crate) use mailbox::{Letter, Mailboxes, Ticket, describe};
 pub(crate) use requests::refusal_code;
 pub(crate) use thread::start;

@@ -1,0 +1,41 @@
+//! What comes from elsewhere than the input: signals, and the end of what cannot go on.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::intake::Stop;
+use crate::engine::{Engine, drain};
+use crate::signals::Told;
+
+/// What it is.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// A signal.
+    Told(Told),
+    /// The spool cannot be relied on any more.
+    Broken(String),
+}
+
+/// Where it comes in.
+pub(super) struct Control {
+    pub(super) engine: Arc<Engine>,
+    pub(super) events: UnboundedReceiver<Event>,
+}
+
+impl Control {
+    /// Does what signals ask for, until one asks for the end. Can be given up without loss.
+    pub(super) async fn until_stopped(&mut self) -> Stop {
+        loop {
+            match self.events.recv().await {
+                Some(Event::Told(Told::FlushAll)) => {
+                    drain::flush_all(&self.engine);
+                }
+                Some(Event::Told(Told::Stop(signal))) => return Stop::Signal(signal),
+                Some(Event::Broken(what)) => return Stop::Broken(what),
+                // The other ends live as long as the process.
+                None => std::future::pending().await,
+            }
+        }
+    }
+}
