@@ -1,6 +1,7 @@
 //! The binaries under test, built once for each test process.
 
 use std::env;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -50,6 +51,11 @@ pub fn planted() -> &'static Binaries {
     })
 }
 
+/// The cargo that runs this test.
+pub(crate) fn cargo() -> OsString {
+    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
 /// Where this test was built.
 struct Place {
     target: PathBuf,
@@ -59,7 +65,8 @@ struct Place {
 
 /// The workspace that is tested. As cargo tells it when the test runs: a test that was built in one checkout may be
 /// taken as it is in another one that shares the target directory.
-pub(crate) fn workspace() -> PathBuf {
+#[must_use]
+pub fn workspace() -> PathBuf {
     let tests = env::var_os("CARGO_MANIFEST_DIR");
     tests
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from)
@@ -92,7 +99,7 @@ impl Place {
         } else {
             &self.profile
         };
-        let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        let status = Command::new(cargo())
             .args(["build", "--quiet", "--profile", profile, "--target-dir"])
             .arg(target)
             .args(what)

@@ -13,8 +13,11 @@
 mod attach;
 mod backlog;
 mod binaries;
+mod booted;
+mod cargo;
 mod daemon;
 mod delivered;
+mod markdown;
 mod mount;
 mod poll;
 mod random;
@@ -27,9 +30,12 @@ mod wire;
 
 pub use attach::Tracer;
 pub use backlog::make_backlog;
-pub use binaries::{Binaries, binaries, planted};
+pub use binaries::{Binaries, binaries, planted, workspace};
+pub use booted::{BOOTED_PAGE, booted};
+pub use cargo::lay_out_cargo;
 pub use daemon::{Daemon, Exit, Launch};
 pub use delivered::{DeliveredFile, delivered, delivered_files};
+pub use markdown::{Block, Problem, blocks};
 pub use mount::{Disk, Filler, Kind, lead_to};
 pub use poll::{LONG, poll, wait_until};
 pub use random::Random;

@@ -1,5 +1,5 @@
-//! The units under a systemd that was booted for it: in a container whose `/usr` is that of the machine, read-only,
-//! and which has nothing else of it.
+//! The units under a systemd that was booted for it: in a container whose `/usr` is that of the machine, read-only but
+//! for a layer over `/usr/bin`, and which has nothing else of it. All commands of `docs/systemd.md` are run there.
 
 use std::env;
 use std::fs::{self, File, Permissions};
@@ -7,18 +7,15 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use batchd_tests::{binaries, root, run, service};
+use batchd_tests::{
+    BOOTED_PAGE, Block, blocks, booted, lay_out_cargo, root, run, service, workspace,
+};
 use tempfile::TempDir;
 
-use crate::units::write_units;
+use crate::units::UNITS;
 
-/// Where the container has the programs.
-const PROGRAMS: &str = "/programs";
 /// Runs in the container, prints a line for each check, and fails where one does.
 const CHECKS: &str = include_str!("checks.sh");
-
-/// What tells people how to set it up.
-const PAGE: &str = include_str!("../../../docs/systemd.md");
 
 /// Runs the checks, and ends the container with their exit status.
 const CHECKS_SERVICE: &str = "\
@@ -35,17 +32,17 @@ StandardOutput=file:/checks.out
 StandardError=inherit
 ";
 
-/// The commands of the page under that heading.
-fn commands(heading: &str) -> &'static str {
-    let (_, section) = PAGE.split_once(heading).expect(heading);
-    let (_, block) = section.split_once("```sh\n").expect(heading);
-    block.split_once("```").expect(heading).0
+/// The blocks of the page, by their names.
+fn commands() -> Vec<(String, Block)> {
+    let page = fs::read_to_string(workspace().join(BOOTED_PAGE)).expect("the page");
+    let named = |block: Block| Some((booted(&block)?.to_owned(), block));
+    let blocks = blocks(&page).expect("a page");
+    blocks.into_iter().filter_map(named).collect()
 }
 
 /// Lays out what a systemd needs to boot.
 fn lay_out(root: &Path) {
     let write = |name: &str, text: &str| fs::write(root.join(name), text).expect(name);
-    let units = "etc/systemd/system";
     for directory in [
         "usr",
         "proc",
@@ -56,8 +53,11 @@ fn lay_out(root: &Path) {
         "root",
         "var/lib",
         "var/log/journal",
-        units,
-        "programs",
+        "etc/systemd/system",
+        "page",
+        "checkout/systemd",
+        // Laid over `/usr/bin`, where the programs are installed.
+        "installed",
     ] {
         fs::create_dir_all(root.join(directory)).expect(directory);
     }
@@ -79,19 +79,23 @@ fn lay_out(root: &Path) {
     write("etc/machine-id", "5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e\n");
     write("etc/systemd/system/checks.service", CHECKS_SERVICE);
     write("checks.sh", CHECKS);
-    write("let-others-submit.sh", commands("## Let others submit"));
-    write(
-        "deliver-elsewhere.sh",
-        commands("## Deliver to other places"),
-    );
-    write("start-again.sh", commands("After the last, put it right"));
-    write_units(&root.join(units), &Path::new(PROGRAMS).join("batchd"));
+    for (name, block) in commands() {
+        let file = format!("page/{name}.sh");
+        assert!(!root.join(&file).exists(), "two blocks named {name}");
+        write(&file, &block.text());
+    }
+    // What the page's reader has.
+    lay_out_cargo(&root.join("cargo"));
+    write("checkout/Cargo.toml", "");
+    for unit in UNITS {
+        let from = workspace().join("systemd").join(unit);
+        fs::copy(from, root.join("checkout/systemd").join(unit)).expect(unit);
+    }
 }
 
 /// Boots it, and gives what the checks and the console said, and whether all was well.
 fn boot(nspawn: &Path, root: &Path) -> (bool, String) {
-    let programs = binaries().batchd.parent().expect("a directory");
-    let bind = |from: &Path, to: &str| format!("--bind-ro={}:{to}", from.display());
+    let installed = root.join("installed");
     // Asked to end it shuts the container down; killed, it would leave its processes.
     let mut command = Command::new("timeout");
     command
@@ -107,7 +111,10 @@ fn boot(nspawn: &Path, root: &Path) -> (bool, String) {
         .args(["--console=pipe", "--bind-ro=/usr"])
         .arg(format!("--machine=batchd-{}", std::process::id()))
         .arg(format!("--directory={}", root.display()))
-        .arg(bind(programs, PROGRAMS))
+        .arg(format!(
+            "--overlay=/usr/bin:{}:/usr/bin",
+            installed.display()
+        ))
         .args(["systemd.unit=checks.service", "systemd.firstboot=no"]);
     let output = run(&mut command, b"");
     let checks = fs::read_to_string(root.join("checks.out")).unwrap_or_default();
@@ -130,5 +137,5 @@ fn the_units_under_a_booted_systemd() {
     fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).expect("a directory");
     lay_out(dir.path());
     let (well, said) = boot(&nspawn, dir.path());
-    assert!(well && said.contains("\nall 25 checks passed\n"), "{said}");
+    assert!(well && said.contains("\nall 32 checks passed\n"), "{said}");
 }

@@ -1,6 +1,6 @@
 # Runs in the container, as a service of its systemd. Each check is a line; the last says how many passed.
 
-PATH=/programs:/usr/local/sbin:/usr/sbin:/usr/bin
+PATH=/cargo/bin:/usr/local/sbin:/usr/sbin:/usr/bin
 checks=0
 
 fail() {
@@ -22,6 +22,13 @@ is() { [ "$1" = "$2" ] || fail "'$1' instead of '$2'"; }
 service() { systemctl show --property="$1" --value batchd.service; }
 socket() { systemctl show --property="$1" --value batchd.socket; }
 
+# page NAME: runs the commands of that name in docs/systemd.md, once.
+page() {
+    local commands
+    commands=$(cat "/page/$1.sh") && rm "/page/$1.sh"
+    bash -euo pipefail -c "$commands" || fail "the commands \"$1\" of the page"
+}
+
 # within WHAT COMMAND...: waits until the command succeeds, at most 30 seconds.
 within() {
     local what=$1 tries=300
@@ -37,6 +44,17 @@ within() {
 is_restarted() { [ "$(service NRestarts)" = "$1" ] && [ "$(service ActiveState)" = active ]; }
 is_state() { [ "$(service ActiveState)/$(socket ActiveState)" = "$1" ]; }
 delivered() { cat /var/lib/batchd/delivered/*; }
+
+cd /checkout || fail "the checkout"
+page install
+check "what was installed runs" is_state active/active
+check "and does at every boot" is "$(systemctl is-enabled batchd.service batchd.socket | sort -u)" enabled
+page look >/look
+check "what is told of it is there" test "$(grep -c 'taking submissions: 1 queue, 0 batches waiting' /look)" = 1
+check "and its log" grep -q 'INFO ready' /look
+page stop
+check "it stops with the socket" is_state inactive/inactive
+check "and the name goes" test ! -e /run/batchd/batchd.sock
 
 systemctl start batchd.socket
 check "the socket alone listens" is_state inactive/active
@@ -65,9 +83,6 @@ echo three | batchctl submit || fail "submit"
 check "the next connection starts it again" is_state active/active
 
 systemctl stop batchd.socket
-check "the daemon stops with the socket" is_state inactive/inactive
-check "and the name goes" test ! -e /run/batchd/batchd.sock
-
 systemctl start batchd.service
 check "the service brings the socket" is_state active/active
 batchctl flush --wait || fail "flush"
@@ -86,16 +101,27 @@ connect() {
 }
 within "producers who go on connecting end the socket too" connect
 rm /etc/batchd/batchd.toml
-. /start-again.sh
+page start-again
 check "it is put right by starting it" is_state active/active
 
-. /let-others-submit.sh || fail "let-others-submit"
+page let-others-submit
 check "a group can be let in" is "$(stat -c %a:%G /run/batchd/batchd.sock)" 660:producers
 
-. /deliver-elsewhere.sh || fail "deliver-elsewhere"
+page deliver-elsewhere
 echo four | batchctl submit || fail "submit"
 batchctl flush --wait || fail "flush"
 check "batches go to a directory of a group" is "$(cat /srv/batches/*)" four
 check "which may read them" is "$(stat -c %a:%G /srv/batches/*)" 640:batches
+
+rm /etc/batchd/batchd.toml
+set -m # a process group for what runs behind
+page by-hand &
+answers() { batchctl status --socket /tmp/batchd.sock >/dev/null 2>&1; }
+within "by hand it answers on the socket it is passed" answers
+kill %1
+is_gone() { ! kill -0 -- "-$!" 2>/dev/null; }
+within "and stops" is_gone # with it left behind, systemd would not notice the end of this service
+
+check "all commands of the page were run" is "$(ls /page)" ""
 
 echo "all $checks checks passed"

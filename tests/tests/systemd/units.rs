@@ -8,12 +8,12 @@ use std::process::Command;
 use batchd_tests::{binaries, run, service};
 
 /// The units, as they are in the workspace.
-const UNITS: [&str; 2] = ["batchd.service", "batchd.socket"];
+pub(crate) const UNITS: [&str; 2] = ["batchd.service", "batchd.socket"];
 /// Where they expect the daemon.
 const INSTALLED: &str = "/usr/bin/batchd";
 
 /// Writes the units to a directory, with the daemon at `batchd` instead of where it is installed.
-pub(crate) fn write_units(directory: &Path, batchd: &Path) -> Vec<PathBuf> {
+fn write_units(directory: &Path, batchd: &Path) -> Vec<PathBuf> {
     let tests = env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs the tests");
     let batchd = batchd.to_str().expect("a path in UTF-8");
     let mut rewritten = 0;
