@@ -4,8 +4,10 @@ use std::env;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+
+use serde_json::Value;
 
 /// Where the binaries are.
 #[derive(Debug, Clone)]
@@ -51,6 +53,41 @@ pub fn planted() -> &'static Binaries {
     })
 }
 
+/// The client library, as the compiler takes it.
+#[derive(Debug, Clone)]
+pub struct Library {
+    /// Its file.
+    pub file: PathBuf,
+    /// Where what it needs is.
+    pub needs: PathBuf,
+}
+
+/// Builds the crate `batchd-client`.
+///
+/// # Panics
+/// As [`binaries`].
+#[must_use]
+pub fn client_library() -> Library {
+    let place = Place::of_this_test();
+    let said = place.run_cargo(
+        &place.target,
+        &["-p", "batchd-client", "--message-format=json"],
+    );
+    let file = said.split(|byte| *byte == b'\n').find_map(|message| {
+        let message: Value = serde_json::from_slice(message).ok()?;
+        (message.get("target")?.get("name")? == "batchd_client").then_some(())?;
+        let files = message.get("filenames")?.as_array()?;
+        let mut files = files.iter().filter_map(Value::as_str);
+        files
+            .find(|file| file.ends_with(".rlib"))
+            .map(PathBuf::from)
+    });
+    Library {
+        file: file.expect("a library"),
+        needs: place.target.join(&place.profile).join("deps"),
+    }
+}
+
 /// The cargo that runs this test.
 pub(crate) fn cargo() -> OsString {
     env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
@@ -90,6 +127,12 @@ impl Place {
 
     /// Returns the directory of what was built.
     fn build(&self, target: &Path, what: &[&str]) -> PathBuf {
+        self.run_cargo(target, what);
+        target.join(&self.profile)
+    }
+
+    /// Returns what cargo said on standard output.
+    fn run_cargo(&self, target: &Path, what: &[&str]) -> Vec<u8> {
         fs::create_dir_all(target).expect("target directory");
         // Cargo's own lock keeps builds apart, but not a build and the start of what another has just built.
         let lock = File::create(target.join("batchd-tests.lock")).expect("lock file");
@@ -99,14 +142,15 @@ impl Place {
         } else {
             &self.profile
         };
-        let status = Command::new(cargo())
+        let output = Command::new(cargo())
             .args(["build", "--quiet", "--profile", profile, "--target-dir"])
             .arg(target)
             .args(what)
             .current_dir(workspace())
-            .status()
+            .stderr(Stdio::inherit())
+            .output()
             .expect("run cargo");
-        assert!(status.success(), "cargo cannot build {what:?}");
-        target.join(&self.profile)
+        assert!(output.status.success(), "cargo cannot build {what:?}");
+        output.stdout
     }
 }
