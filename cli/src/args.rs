@@ -41,7 +41,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 pub(crate) struct GlobalArgs {
     /// Socket of the daemon [default: $BATCHD_SOCKET, else /run/batchd/batchd.sock as root or where it
-    /// exists, else $XDG_RUNTIME_DIR/batchd/batchd.sock]
+    /// exists, else $XDG_RUNTIME_DIR/batchd/batchd.sock, else ~/.local/state/batchd/batchd.sock]
     #[arg(long, global = true, value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
     /// Form of what goes to standard output; json is one document, or one a line for lists

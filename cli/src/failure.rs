@@ -10,6 +10,7 @@ use batchd_protocol::exit;
 use crate::commands::Context;
 use crate::hint;
 use crate::offline::OfflineError;
+use crate::unreachable::Around;
 
 /// Failures of batchctl's own.
 #[derive(Debug)]
@@ -118,7 +119,8 @@ pub(crate) fn report(error: &anyhow::Error, context: &mut Context<'_>) -> u8 {
     if let Some(note) = context.note.take() {
         context.world.tell(format_args!("note: {note}"));
     }
-    if let Some(hint) = hint::of(error, &context.socket) {
+    let around = || Around::look(&context.socket, &context.world.surroundings);
+    if let Some(hint) = hint::of(error, &context.socket, around) {
         context.world.tell(format_args!("hint: {hint}"));
     }
     exit_code(error)

@@ -1,47 +1,56 @@
 //! What may help after a failure.
 
-use std::io;
-use std::path::Path;
-
 use batchd_client::{Error as ClientError, ErrorCode};
 
 use crate::failure::{Failure, is_denied};
 use crate::offline::OfflineError;
+use crate::unreachable::{self, Around};
+use crate::world::Socket;
 
-/// What may help, if anything is known that may.
-pub(crate) fn of(error: &anyhow::Error, socket: &Path) -> Option<String> {
+/// What may help, if anything is known that may. `around` looks around where nothing can be connected to.
+pub(crate) fn of(
+    error: &anyhow::Error,
+    socket: &Socket,
+    around: impl FnOnce() -> Around,
+) -> Option<String> {
     if let Some(failed) = error.downcast_ref::<OfflineError>() {
         return failed.hint().map(str::to_owned);
     }
     if let Some(failure) = error.downcast_ref::<Failure>() {
         return of_failure(failure).map(str::to_owned);
     }
-    let socket_text = socket.display();
-    match error.downcast_ref::<ClientError>()? {
-        ClientError::Connect { source, .. } if is_denied(source) => Some(format!(
-            "the daemon's users are those who may write to {socket_text}: see its group and mode with ls -l"
-        )),
-        ClientError::Connect { source, .. } if source.kind() == io::ErrorKind::InvalidFilename => {
-            Some(
-                "the path of a socket has at most 107 bytes: give a shorter one with --socket"
-                    .to_owned(),
-            )
-        }
-        ClientError::Connect { .. } => Some(not_running(socket)),
-        ClientError::DeadlineExceeded { welcomed, last, .. } => {
-            Some(of_silence(*welcomed, last.as_deref(), socket))
-        }
+    of_client(error.downcast_ref()?, socket, around)
+}
+
+fn of_client(
+    error: &ClientError,
+    socket: &Socket,
+    around: impl FnOnce() -> Around,
+) -> Option<String> {
+    let path = socket.path.display();
+    let text = match error {
+        ClientError::Connect { source, .. } => unreachable::hint(source, socket, &around()),
+        ClientError::DeadlineExceeded { welcomed, last, .. } => match last.as_deref() {
+            Some(ClientError::Connect { source, .. }) if !welcomed => {
+                unreachable::hint(source, socket, &around())
+            }
+            None | Some(ClientError::Lost { .. }) if !welcomed => format!(
+                "something listens at {path} and does not answer: is it batchd? see the daemon's log"
+            ),
+            last => of_silence(last).to_owned(),
+        },
         ClientError::Refused {
             code, submission, ..
-        } => of_refusal(*code, submission.is_some()).map(str::to_owned),
+        } => of_refusal(*code, submission.is_some())?.to_owned(),
         ClientError::VersionMismatch { .. } => {
-            Some("use the batchctl that came with the daemon".to_owned())
+            "use the batchctl that came with the daemon".to_owned()
         }
-        ClientError::Protocol(_) => Some(format!(
-            "is {socket_text} batchd's socket? something else may listen there"
-        )),
-        _ => None,
-    }
+        ClientError::Protocol(_) => {
+            format!("is {path} batchd's socket? something else may listen there")
+        }
+        _ => return None,
+    };
+    Some(text)
 }
 
 fn of_failure(failure: &Failure) -> Option<&'static str> {
@@ -63,8 +72,8 @@ fn of_failure(failure: &Failure) -> Option<&'static str> {
 }
 
 /// No answer came in time.
-fn of_silence(welcomed: bool, last: Option<&ClientError>, socket: &Path) -> String {
-    let text = match last {
+fn of_silence(last: Option<&ClientError>) -> &'static str {
+    match last {
         Some(ClientError::Refused {
             code: ErrorCode::TooManyConnections,
             ..
@@ -81,18 +90,10 @@ fn of_silence(welcomed: bool, last: Option<&ClientError>, socket: &Path) -> Stri
                 | ErrorCode::TooManyWaiting,
             ..
         }) => "'batchctl status' shows what waits and why; --timeout waits longer",
-        Some(ClientError::Connect { .. }) if !welcomed => return not_running(socket),
-        None | Some(ClientError::Lost { .. }) if !welcomed => {
-            return format!(
-                "something listens at {} and does not answer: is it batchd? see the daemon's log",
-                socket.display()
-            );
-        }
         _ => {
             "'batchctl status' and the daemon's log may say what holds it up; --timeout waits longer"
         }
-    };
-    text.to_owned()
+    }
 }
 
 fn of_refusal(code: ErrorCode, is_submission: bool) -> Option<&'static str> {
@@ -121,27 +122,31 @@ fn of_refusal(code: ErrorCode, is_submission: bool) -> Option<&'static str> {
     }
 }
 
-fn not_running(socket: &Path) -> String {
-    format!(
-        "is batchd running? start it with 'batchd', or say where its socket \
-         is with --socket (it was looked for at {})",
-        socket.display()
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::failure::exit_code;
+    use crate::unreachable::There;
+    use crate::world::Origin;
     use anyhow::anyhow;
     use batchd_client::ProtocolError;
+    use std::io;
     use std::path::PathBuf;
 
     /// What is told of each: the failure, the exit code, and the hint.
     fn told<E: Into<anyhow::Error>>(errors: impl IntoIterator<Item = E>) -> String {
+        let socket = Socket {
+            path: PathBuf::from("/s"),
+            origin: Origin::Usual,
+        };
+        let around = || Around {
+            there: There::Nothing,
+            answers: None,
+            has_unit: false,
+        };
         let mut text = String::new();
         for error in errors.into_iter().map(Into::into) {
-            let hint = of(&error, Path::new("/s")).unwrap_or("-".to_owned());
+            let hint = of(&error, &socket, around).unwrap_or("-".to_owned());
             text.push_str(&format!("{error:#}\n{} {hint}\n", exit_code(&error)));
         }
         text
@@ -195,15 +200,15 @@ mod tests {
         ]);
         insta::assert_snapshot!(told, @"
         cannot connect to /s: entity not found
-        69 is batchd running? start it with 'batchd', or say where its socket is with --socket (it was looked for at /s)
+        69 no daemon listens there: start one with 'batchd', or give the --socket of one that runs: its log says 'ready socket=PATH'
         cannot connect to /s: connection refused
-        69 is batchd running? start it with 'batchd', or say where its socket is with --socket (it was looked for at /s)
+        69 no daemon listens there: start one with 'batchd', or give the --socket of one that runs: its log says 'ready socket=PATH'
         cannot connect to /s: permission denied
-        77 the daemon's users are those who may write to /s: see its group and mode with ls -l
+        77 'ls -l /s' shows who may write to it: run batchctl as one of them, or set another `mode` in [[listen]] of batchd
         cannot connect to /s: invalid filename
         69 the path of a socket has at most 107 bytes: give a shorter one with --socket
         no answer within 1s: cannot connect to /s: entity not found
-        69 is batchd running? start it with 'batchd', or say where its socket is with --socket (it was looked for at /s)
+        69 no daemon listens there: start one with 'batchd', or give the --socket of one that runs: its log says 'ready socket=PATH'
         no answer within 1s
         69 something listens at /s and does not answer: is it batchd? see the daemon's log
         no answer within 1s: connection lost: connection reset

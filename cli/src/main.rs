@@ -14,6 +14,7 @@ mod render;
 mod split;
 #[cfg(test)]
 mod tests;
+mod unreachable;
 mod world;
 
 use std::io::{IsTerminal, stderr, stdin, stdout};
@@ -29,11 +30,9 @@ fn main() -> ExitCode {
         stderr_is_terminal: stderr.is_terminal(),
         stdout: &mut stdout,
         stderr: &mut stderr,
-        surroundings: Surroundings {
-            socket: std::env::var_os("BATCHD_SOCKET"),
-            runtime_dir: std::env::var_os("XDG_RUNTIME_DIR"),
-            is_root: rustix::process::geteuid().is_root(),
-        },
+        surroundings: Surroundings::new(rustix::process::geteuid().is_root(), |name| {
+            std::env::var_os(name)
+        }),
     };
     ExitCode::from(app::run(std::env::args_os(), world))
 }

@@ -5,8 +5,8 @@ use std::fmt;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use batchd_client::default_socket_path;
 use batchd_client::options::SYSTEM_SOCKET;
+use batchd_client::{default_socket_path, user_socket_path};
 
 /// Streams and surroundings.
 pub(crate) struct World<'a> {
@@ -22,29 +22,77 @@ pub(crate) struct World<'a> {
     pub(crate) surroundings: Surroundings,
 }
 
-/// What says where the socket is.
+/// What says where the socket is. What is no absolute path counts as not set, as with the daemon.
 pub(crate) struct Surroundings {
     /// `BATCHD_SOCKET`.
     pub(crate) socket: Option<OsString>,
     /// `XDG_RUNTIME_DIR`.
-    pub(crate) runtime_dir: Option<OsString>,
+    pub(crate) runtime_dir: Option<PathBuf>,
+    /// `XDG_STATE_HOME`, or `~/.local/state`.
+    pub(crate) state_home: Option<PathBuf>,
     /// Whether the user is root.
     pub(crate) is_root: bool,
 }
 
+/// The daemon's socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Socket {
+    pub(crate) path: PathBuf,
+    pub(crate) origin: Origin,
+}
+
+/// Who says that it is that one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// `--socket`.
+    Option,
+    /// `BATCHD_SOCKET`.
+    Variable,
+    /// Nobody: it is the usual one.
+    Usual,
+}
+
 impl Surroundings {
-    /// The socket: as the command line says, or the environment, or where it is by default.
-    pub(crate) fn socket(&self, argument: Option<&Path>) -> PathBuf {
-        let from_environment = self.socket.as_ref().filter(|path| !path.is_empty());
-        match (argument, from_environment) {
-            (Some(path), _) => path.to_owned(),
-            (None, Some(path)) => PathBuf::from(path),
-            (None, None) => default_socket_path(
-                self.is_root,
-                Path::new(SYSTEM_SOCKET).exists(),
-                self.runtime_dir.as_deref().map(Path::new),
-            ),
+    /// Takes what matters from the variables that `var` looks up.
+    pub(crate) fn new(is_root: bool, var: impl Fn(&str) -> Option<OsString>) -> Self {
+        let dir = |name: &str| {
+            let dir = var(name).map(PathBuf::from);
+            dir.filter(|dir| dir.is_absolute())
+        };
+        let below_home = || dir("HOME").map(|home| home.join(".local/state"));
+        Self {
+            socket: var("BATCHD_SOCKET"),
+            runtime_dir: dir("XDG_RUNTIME_DIR"),
+            state_home: dir("XDG_STATE_HOME").or_else(below_home),
+            is_root,
         }
+    }
+
+    /// The socket: as the command line says, or the environment, or where it is by default.
+    pub(crate) fn socket(&self, argument: Option<&Path>) -> Socket {
+        let from_environment = self.socket.as_ref().filter(|path| !path.is_empty());
+        let (path, origin) = match (argument, from_environment) {
+            (Some(path), _) => (path.to_owned(), Origin::Option),
+            (None, Some(path)) => (PathBuf::from(path), Origin::Variable),
+            (None, None) => {
+                let path = default_socket_path(
+                    self.is_root,
+                    Path::new(SYSTEM_SOCKET).exists(),
+                    self.runtime_dir.as_deref(),
+                    self.state_home.as_deref(),
+                );
+                (path, Origin::Usual)
+            }
+        };
+        Socket { path, origin }
+    }
+
+    /// All places where a daemon listens that was started without a configuration, by this user or for the system.
+    pub(crate) fn usual_sockets(&self) -> Vec<PathBuf> {
+        let (run, state) = (self.runtime_dir.as_deref(), self.state_home.as_deref());
+        let own = [user_socket_path(run, None), user_socket_path(None, state)];
+        let system = Some(PathBuf::from(SYSTEM_SOCKET));
+        own.into_iter().chain([system]).flatten().collect()
     }
 }
 

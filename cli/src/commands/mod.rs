@@ -12,7 +12,6 @@ pub(crate) mod status;
 pub(crate) mod submit;
 pub(crate) mod verify;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use batchd_client::Options;
@@ -21,12 +20,12 @@ use serde::Serialize;
 
 use crate::args::{Command, Output};
 use crate::failure;
-use crate::world::World;
+use crate::world::{Socket, World};
 
 /// What every command is given.
 pub(crate) struct Context<'a> {
     /// The daemon's socket.
-    pub(crate) socket: PathBuf,
+    pub(crate) socket: Socket,
     /// Form of the output.
     pub(crate) output: Output,
     /// Longest wait for an answer.
@@ -40,7 +39,7 @@ pub(crate) struct Context<'a> {
 impl Context<'_> {
     /// Settings of a client that does not wait for a daemon that is not there.
     fn options(&self) -> Options {
-        let mut options = Options::new(&self.socket);
+        let mut options = Options::new(&self.socket.path);
         options.client_name = concat!("batchctl/", env!("CARGO_PKG_VERSION")).to_owned();
         options.deadline = self.timeout;
         options.wait_for_daemon = false;

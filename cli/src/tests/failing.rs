@@ -2,14 +2,14 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use batchd_client::ErrorCode;
 use batchd_client::fake::{FakeDaemon, LIMITS, Peer, Script};
 use batchd_protocol::{PROTOCOL_VERSION, Request, Response, exit};
 
 use super::{Bench, answer_status, id};
-use crate::world::Surroundings;
+use crate::world::{Origin, Socket, Surroundings};
 
 #[test]
 fn no_daemon_gives_69_and_a_hint() {
@@ -21,9 +21,9 @@ fn no_daemon_gives_69_and_a_hint() {
             "{command}"
         );
         insta::allow_duplicates! {
-            insta::assert_snapshot!(ran.stderr, @r"
+            insta::assert_snapshot!(ran.stderr, @"
             batchctl: cannot connect to DIR/socket: No such file or directory (os error 2)
-            hint: is batchd running? start it with 'batchd', or say where its socket is with --socket (it was looked for at DIR/socket)
+            hint: no daemon listens there: start batchd with a configuration that has this `path` in [[listen]], or unset BATCHD_SOCKET, which says to look there
             ");
         }
     }
@@ -207,17 +207,35 @@ fn a_broken_pipe_is_success_and_a_full_disk_is_not() {
 
 #[test]
 fn the_socket_is_that_of_the_command_line_then_of_the_environment() {
-    let surroundings = |socket: &str| Surroundings {
-        socket: Some(OsString::from(socket)),
-        runtime_dir: Some(OsString::from("/run/user/7")),
-        is_root: false,
+    let surroundings = |socket: &'static str| {
+        Surroundings::new(false, move |name| {
+            let found = match name {
+                "BATCHD_SOCKET" => socket,
+                "HOME" => "/home/a",
+                "XDG_RUNTIME_DIR" => "relative",
+                _ => return None,
+            };
+            Some(OsString::from(found))
+        })
     };
     let given = Path::new("/given");
-    assert_eq!(surroundings("/env").socket(Some(given)), given);
-    assert_eq!(surroundings("/env").socket(None), Path::new("/env"));
-    assert!(
-        surroundings("")
-            .socket(None)
-            .ends_with("batchd/batchd.sock")
+    let (path, origin) = (given.to_owned(), Origin::Option);
+    assert_eq!(
+        surroundings("/env").socket(Some(given)),
+        Socket { path, origin }
+    );
+    let (path, origin) = (PathBuf::from("/env"), Origin::Variable);
+    assert_eq!(surroundings("/env").socket(None), Socket { path, origin });
+    let usual = surroundings("").socket(None);
+    assert_eq!(usual.origin, Origin::Usual);
+    assert!(usual.path.ends_with("batchd/batchd.sock"));
+    let all = surroundings("").usual_sockets();
+    assert_eq!(
+        all,
+        [
+            "/home/a/.local/state/batchd/batchd.sock",
+            "/run/batchd/batchd.sock"
+        ]
+        .map(PathBuf::from)
     );
 }

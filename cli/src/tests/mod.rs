@@ -86,6 +86,7 @@ impl Bench {
             surroundings: Surroundings {
                 socket: Some(self.path("socket").into_os_string()),
                 runtime_dir: None,
+                state_home: None,
                 is_root: false,
             },
         };

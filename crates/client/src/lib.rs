@@ -54,5 +54,5 @@ pub use explicit::NewBatch;
 pub use history::HistoryQuery;
 pub use ids::Identity;
 pub use items::{ItemBuffer, ItemError, PackLimits, Packer};
-pub use options::{Options, RetryDelays, WindowBounds, default_socket_path};
+pub use options::{Options, RetryDelays, WindowBounds, default_socket_path, user_socket_path};
 pub use submission::{Count, Receipt, Submission, Target, Ticket, Totals};

@@ -9,20 +9,27 @@ use crate::ids::Identity;
 pub const SYSTEM_SOCKET: &str = "/run/batchd/batchd.sock";
 
 /// Where the daemon's socket is unless something says otherwise: [`SYSTEM_SOCKET`] for root, or where it
-/// exists; else `batchd/batchd.sock` in the user's runtime directory (`XDG_RUNTIME_DIR`), if that is an
-/// absolute path.
+/// exists; else that of a daemon of the user's own ([`user_socket_path`]), if the user has a place for one.
 #[must_use]
 pub fn default_socket_path(
     is_root: bool,
     system_socket_exists: bool,
     runtime_dir: Option<&Path>,
+    state_home: Option<&Path>,
 ) -> PathBuf {
-    match runtime_dir {
-        Some(dir) if !is_root && !system_socket_exists && dir.is_absolute() => {
-            dir.join("batchd/batchd.sock")
-        }
-        _ => PathBuf::from(SYSTEM_SOCKET),
-    }
+    let own = user_socket_path(runtime_dir, state_home);
+    own.filter(|_| !is_root && !system_socket_exists)
+        .unwrap_or_else(|| PathBuf::from(SYSTEM_SOCKET))
+}
+
+/// Where a daemon listens that a user started without a configuration: at `batchd/batchd.sock` in the user's runtime
+/// directory (`XDG_RUNTIME_DIR`) or, without one, as after `su`, in the one for state (`XDG_STATE_HOME`, or
+/// `~/.local/state`). What is no absolute path counts as not there.
+#[must_use]
+pub fn user_socket_path(runtime_dir: Option<&Path>, state_home: Option<&Path>) -> Option<PathBuf> {
+    let mut homes = [runtime_dir, state_home].into_iter().flatten();
+    let home = homes.find(|dir| dir.is_absolute())?;
+    Some(home.join("batchd/batchd.sock"))
 }
 
 /// What a client needs to know. [`Options::new`] fills in everything but the socket.
@@ -105,13 +112,18 @@ mod tests {
     #[test]
     fn the_socket_is_the_systems_or_the_users() {
         let run = Some(Path::new("/run/user/7"));
+        let state = Some(Path::new("/home/a/.local/state"));
+        let relative = Some(Path::new("relative"));
         let own = Path::new("/run/user/7/batchd/batchd.sock");
-        assert_eq!(default_socket_path(false, false, run), own);
+        assert_eq!(default_socket_path(false, false, run, state), own);
+        let own = Path::new("/home/a/.local/state/batchd/batchd.sock");
+        assert_eq!(default_socket_path(false, false, None, state), own);
+        assert_eq!(default_socket_path(false, false, relative, state), own);
         for system in [
-            default_socket_path(true, false, run),
-            default_socket_path(false, true, run),
-            default_socket_path(false, false, None),
-            default_socket_path(false, false, Some(Path::new("relative"))),
+            default_socket_path(true, false, run, state),
+            default_socket_path(false, true, run, state),
+            default_socket_path(false, false, None, None),
+            default_socket_path(false, false, relative, relative),
         ] {
             assert_eq!(system, Path::new(SYSTEM_SOCKET));
         }
