@@ -7,6 +7,7 @@ use batchd_client::split::Cut;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{cat, create, flush, get, history, ls, show, status, submit, verify};
+use crate::input::is_stdin;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -29,7 +30,7 @@ Example:
 
 /// Submits items to batchd and shows what it holds.
 #[derive(Debug, Parser)]
-#[command(name = "batchctl", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
+#[command(name = "batchctl", version, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: GlobalArgs,
@@ -81,6 +82,11 @@ impl ItemsArgs {
             (false, true) => Cut::Whole,
             (false, false) => Cut::Lines,
         }
+    }
+
+    /// Whether standard input is among the inputs.
+    pub(crate) fn read_stdin(&self) -> bool {
+        self.files.is_empty() || self.files.iter().any(|path| is_stdin(path))
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
 
-use batchd_client::Error as ClientError;
+use batchd_client::{Error as ClientError, ErrorCode};
 use batchd_protocol::exit;
 
 use crate::commands::Context;
@@ -112,7 +112,7 @@ pub(crate) fn report(error: &anyhow::Error, context: &mut Context<'_>) -> u8 {
     let mut line = String::new();
     for (index, cause) in error.chain().enumerate() {
         let separator = if index == 0 { "" } else { ": " };
-        write!(line, "{separator}{cause}").unwrap_or_default();
+        write!(line, "{separator}{}", Said(cause)).unwrap_or_default();
     }
     let line = escape_controls(&line);
     context.world.tell(format_args!("batchctl: {line}"));
@@ -124,6 +124,30 @@ pub(crate) fn report(error: &anyhow::Error, context: &mut Context<'_>) -> u8 {
         context.world.tell(format_args!("hint: {hint}"));
     }
     exit_code(error)
+}
+
+/// A cause in the words of this program: a person does not number submissions, and of what is not there need not hear
+/// that it was refused.
+struct Said<'a>(&'a (dyn std::error::Error + 'static));
+
+impl std::fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Some(ClientError::Refused {
+            code,
+            message,
+            submission,
+        }) = self.0.downcast_ref()
+        else {
+            return write!(f, "{}", self.0);
+        };
+        let what = match code {
+            ErrorCode::UnknownQueue | ErrorCode::NoSuchBatch => "",
+            ErrorCode::DeliveryFailed => "not delivered: ",
+            code if submission.is_some() && code.is_end_of_batch() => "not delivered: ",
+            _ => "refused: ",
+        };
+        write!(f, "{what}{message}")
+    }
 }
 
 /// A number of things.

@@ -1,8 +1,11 @@
 //! What may help after a failure.
 
+use std::io;
+use std::path::Path;
+
 use batchd_client::{Error as ClientError, ErrorCode};
 
-use crate::failure::{Failure, is_denied};
+use crate::failure::Failure;
 use crate::offline::OfflineError;
 use crate::unreachable::{self, Around};
 use crate::world::Socket;
@@ -14,10 +17,10 @@ pub(crate) fn of(
     around: impl FnOnce() -> Around,
 ) -> Option<String> {
     if let Some(failed) = error.downcast_ref::<OfflineError>() {
-        return failed.hint().map(str::to_owned);
+        return failed.hint();
     }
     if let Some(failure) = error.downcast_ref::<Failure>() {
-        return of_failure(failure).map(str::to_owned);
+        return of_failure(failure);
     }
     of_client(error.downcast_ref()?, socket, around)
 }
@@ -53,21 +56,38 @@ fn of_client(
     Some(text)
 }
 
-fn of_failure(failure: &Failure) -> Option<&'static str> {
-    match failure {
-        Failure::Open(_, error) if is_denied(error) => Some("this user may not read it"),
+fn of_failure(failure: &Failure) -> Option<String> {
+    let text = match failure {
+        Failure::Open(path, error) => return of_input(path, error),
         Failure::ItemTooLarge { .. } => {
-            Some("split it, or raise item_bytes_max under [limits] of batchd")
+            "split it, or raise item_bytes_max under [limits] of batchd"
         }
         Failure::BatchTooLarge { .. } => {
-            Some("give less, or use 'batchctl submit', which cuts it by itself")
+            "give less, or use 'batchctl submit', which cuts it by itself"
         }
-        Failure::NotDelivered { .. } => Some("'batchctl history' tells what became of them"),
-        Failure::Damaged { .. } => Some(
+        Failure::NotDelivered { .. } => "'batchctl history' tells what became of them",
+        Failure::Damaged { .. } => {
             "batchd delivers what is whole of a damaged batch and keeps the file in quarantine; \
-             'batchctl cat' reads what can be read now",
+             'batchctl cat' reads what can be read now"
+        }
+        Failure::Read(..) | Failure::Output(_) => return None,
+    };
+    Some(text.to_owned())
+}
+
+/// Of a file of items.
+fn of_input(path: &Path, error: &io::Error) -> Option<String> {
+    let path = path.display();
+    match error.kind() {
+        io::ErrorKind::NotFound => Some(
+            "FILE names a file of items; text itself goes in by a pipe, as in 'echo hello | batchctl submit'"
+                .to_owned(),
         ),
-        Failure::Open(..) | Failure::Read(..) | Failure::Output(_) => None,
+        io::ErrorKind::IsADirectory => Some(format!("give the files in it, as in {path}/*")),
+        io::ErrorKind::PermissionDenied => Some(format!(
+            "this user may not read it: 'ls -l {path}' shows who may"
+        )),
+        _ => None,
     }
 }
 
@@ -130,7 +150,6 @@ mod tests {
     use crate::world::Origin;
     use anyhow::anyhow;
     use batchd_client::ProtocolError;
-    use std::io;
     use std::path::PathBuf;
 
     /// What is told of each: the failure, the exit code, and the hint.
@@ -276,14 +295,20 @@ mod tests {
         let open = |kind: io::ErrorKind| Failure::Open(PathBuf::from("/f"), kind.into());
         let told = told([
             open(io::ErrorKind::NotFound).into(),
+            open(io::ErrorKind::IsADirectory).into(),
             open(io::ErrorKind::PermissionDenied).into(),
+            open(io::ErrorKind::TimedOut).into(),
             anyhow!("what nobody thought of"),
         ]);
         insta::assert_snapshot!(told, @"
         cannot open /f: entity not found
-        66 -
+        66 FILE names a file of items; text itself goes in by a pipe, as in 'echo hello | batchctl submit'
+        cannot open /f: is a directory
+        66 give the files in it, as in /f/*
         cannot open /f: permission denied
-        77 this user may not read it
+        77 this user may not read it: 'ls -l /f' shows who may
+        cannot open /f: timed out
+        66 -
         what nobody thought of
         70 -
         ");

@@ -92,7 +92,8 @@ impl Input {
     }
 }
 
-fn is_stdin(path: &Path) -> bool {
+/// Whether that stands for standard input.
+pub(crate) fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == STDIN
 }
 

@@ -27,6 +27,7 @@ fn main() -> ExitCode {
     let mut stderr = stderr().lock();
     let world = World {
         stdin: Some(Box::new(stdin())),
+        stdin_is_terminal: stdin().is_terminal(),
         stderr_is_terminal: stderr.is_terminal(),
         stdout: &mut stdout,
         stderr: &mut stderr,

@@ -12,6 +12,8 @@ use batchd_client::{default_socket_path, user_socket_path};
 pub(crate) struct World<'a> {
     /// Standard input, until somebody takes it.
     pub(crate) stdin: Option<Box<dyn Read + Send>>,
+    /// Whether a person types it.
+    pub(crate) stdin_is_terminal: bool,
     /// For data.
     pub(crate) stdout: &'a mut dyn Write,
     /// For everything else.

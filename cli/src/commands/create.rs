@@ -40,6 +40,7 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context<'_>) -> anyhow::Resul
     let input = Input::start(&args.items.files, context.world.stdin.take())?;
     let mut client = context.client()?;
     let limits = PackLimits::of(&client.limits()?);
+    context.invite(&args.items);
     let items = read_items(args.items.cut(), &input, limits)?;
     let mut batch = NewBatch::new(args.queue.clone(), &items);
     batch.key = args.key.clone().unwrap_or_default();

@@ -18,9 +18,10 @@ use batchd_client::Options;
 use batchd_client::blocking::Client;
 use serde::Serialize;
 
-use crate::args::{Command, Output};
+use crate::args::{Command, ItemsArgs, Output};
 use crate::failure;
 use crate::world::{Socket, World};
+use batchd_client::split::Cut;
 
 /// What every command is given.
 pub(crate) struct Context<'a> {
@@ -48,6 +49,21 @@ impl Context<'_> {
 
     fn client(&self) -> anyhow::Result<Client> {
         Ok(Client::new(self.options())?)
+    }
+
+    /// Tells the person who is about to type items that they are waited for.
+    fn invite(&mut self, items: &ItemsArgs) {
+        if !self.world.stdin_is_terminal || !items.read_stdin() {
+            return;
+        }
+        let how = match items.cut() {
+            Cut::Lines => "one a line",
+            Cut::Null => "each ended by a NUL byte",
+            Cut::Whole => "all of it as one",
+        };
+        self.world.tell(format_args!(
+            "batchctl: reading items from the terminal, {how}; Ctrl-D ends them"
+        ));
     }
 
     fn print(&mut self, text: &str) -> anyhow::Result<()> {

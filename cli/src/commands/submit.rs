@@ -97,6 +97,7 @@ pub(crate) fn run(args: &SubmitArgs, context: &mut Context<'_>) -> anyhow::Resul
     let input = Input::start(&args.items.files, context.world.stdin.take())?;
     let mut client = Client::new(options)?;
     let limits = PackLimits::of(&client.limits()?);
+    context.invite(&args.items);
     let mut target = Target::new(args.queue.clone());
     target.key = args.key.clone().unwrap_or_default();
     target.ack = args.ack.map(AckArg::ack);
@@ -210,6 +211,9 @@ impl Submitter {
 }
 
 fn summary(totals: &Totals, ack: Option<AckArg>) -> String {
+    if totals.kept.items == 0 {
+        return "no items: the input was empty".to_owned();
+    }
     let mut text = format!(
         "{} ({}) in {}: {}",
         count(totals.kept.items, "item"),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 
 use batchd_client::{BatchId, QueueName};
 use batchd_core::error::FsError;
@@ -15,10 +16,10 @@ pub(crate) enum OfflineError {
     Spool(SpoolError),
     /// Something in it cannot be read.
     Fs(FsError),
-    /// It has no such queue.
-    NoSuchQueue(QueueName),
-    /// It has no such batch.
-    NoSuchBatch(BatchId),
+    /// That spool has no such queue.
+    NoSuchQueue(PathBuf, QueueName),
+    /// That spool has no such batch.
+    NoSuchBatch(PathBuf, BatchId),
 }
 
 impl From<SpoolError> for OfflineError {
@@ -41,8 +42,8 @@ impl fmt::Display for OfflineError {
         match self {
             Self::Spool(error) => error.fmt(f),
             Self::Fs(error) => write!(f, "cannot {error}"),
-            Self::NoSuchQueue(queue) => write!(f, "no queue '{queue}' in the spool"),
-            Self::NoSuchBatch(id) => write!(f, "no batch {id} in the spool"),
+            Self::NoSuchQueue(_, queue) => write!(f, "no queue '{queue}' in the spool"),
+            Self::NoSuchBatch(_, id) => write!(f, "no batch {id} in the spool"),
         }
     }
 }
@@ -55,34 +56,44 @@ impl OfflineError {
         match self {
             Self::Spool(SpoolError::Locked { .. }) => exit::TEMPFAIL,
             Self::Spool(SpoolError::Newer { .. }) => exit::CONFIG,
-            Self::Spool(_) | Self::NoSuchQueue(_) | Self::NoSuchBatch(_) => exit::NOINPUT,
+            Self::Spool(_) | Self::NoSuchQueue(..) | Self::NoSuchBatch(..) => exit::NOINPUT,
             Self::Fs(error) if is_denied(error) => exit::NOPERM,
             Self::Fs(_) => exit::IOERR,
         }
     }
 
     /// What may help.
-    pub(crate) fn hint(&self) -> Option<&'static str> {
-        match self {
+    pub(crate) fn hint(&self) -> Option<String> {
+        let text = match self {
             Self::Spool(SpoolError::Locked { .. }) => {
-                Some("a daemon runs: leave --spool away and ask it, or stop it first")
+                "a daemon runs: leave --spool away and ask it, or stop it first"
             }
             Self::Spool(SpoolError::NotASpool { .. }) => {
-                Some("'batchd check-config' shows the path of the spool, under [spool]")
+                "'batchd check-config' shows the path of the spool, under [spool]"
+            }
+            Self::Spool(SpoolError::Newer { .. }) => {
+                "nothing was read: use the batchctl that came with the batchd that wrote it"
             }
             Self::Fs(error) if is_denied(error) => {
-                Some("a spool is its owner's alone: run this as the user of the daemon, or as root")
+                "a spool is its owner's alone: run this as the user of the daemon, or as root"
             }
-            Self::NoSuchQueue(_) => Some("'batchctl ls --spool DIR' lists what there is"),
-            Self::NoSuchBatch(_) => {
-                Some("'batchctl ls --spool DIR' lists the batches; one that was delivered is gone")
+            Self::NoSuchQueue(spool, _) => {
+                let spool = spool.display();
+                return Some(format!("'batchctl ls --spool {spool}' lists what there is"));
             }
-            Self::Fs(error) if !error.is_no_file() => Some(
+            Self::NoSuchBatch(spool, _) => {
+                let spool = spool.display();
+                return Some(format!(
+                    "'batchctl ls --spool {spool}' lists the batches; one that was delivered is gone"
+                ));
+            }
+            Self::Fs(error) if !error.is_no_file() => {
                 "the disk may be failing, of which the system's log says more; \
-                 'batchctl verify --spool DIR' reads what it can",
-            ),
-            Self::Spool(_) | Self::Fs(_) => None,
-        }
+                 'batchctl verify --spool DIR' reads what it can"
+            }
+            Self::Spool(_) | Self::Fs(_) => return None,
+        };
+        Some(text.to_owned())
     }
 }
 

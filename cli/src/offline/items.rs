@@ -87,7 +87,7 @@ impl Offline {
             .files
             .iter()
             .find(|file| file.path == batch.path)
-            .ok_or(OfflineError::NoSuchBatch(batch.name.id))?;
+            .ok_or_else(|| self.no_such_batch(batch.name.id))?;
         let mut taken = Ok(());
         survey
             .each_kept_frame(file, |frame| {

@@ -3,7 +3,7 @@
 mod error;
 mod items;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use batchd_client::{BatchId, BatchInfo, BatchState, Finding, FindingKind, QueueName};
 use batchd_core::env::os;
@@ -95,7 +95,7 @@ impl Offline {
         if let Some(only) = only {
             queues.retain(|queue| queue == only);
             if queues.is_empty() {
-                return Err(OfflineError::NoSuchQueue(only.clone()));
+                return Err(OfflineError::NoSuchQueue(self.path(), only.clone()));
             }
         }
         Ok(queues)
@@ -107,7 +107,15 @@ impl Offline {
                 return Ok((queue, batch));
             }
         }
-        Err(OfflineError::NoSuchBatch(id))
+        Err(self.no_such_batch(id))
+    }
+
+    fn no_such_batch(&self, id: BatchId) -> OfflineError {
+        OfflineError::NoSuchBatch(self.path(), id)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.spool.layout().root().to_owned()
     }
 
     fn info(&self, queue: &QueueName, batch: &Surveyed) -> BatchInfo {

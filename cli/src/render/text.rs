@@ -131,6 +131,18 @@ pub(crate) fn status(status: &ServerStatus) -> String {
         ]);
     }
     text.push_str(&table.take());
+    for queue in status
+        .queues
+        .iter()
+        .filter(|queue| queue.attempts_failed > 0)
+    {
+        let line = format!(
+            "queue {name}: its batches are kept, and tried again by themselves; once what LAST ERROR says is mended, \
+             'batchctl flush --queue {name}' tries at once\n",
+            name = queue.queue
+        );
+        text.push_str(&line);
+    }
     for queue in status.queues.iter().filter(|queue| queue.beats_skipped > 0) {
         let line = format!(
             "queue {}: {} beats of the interval were skipped, because they came too late\n",

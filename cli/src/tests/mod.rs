@@ -34,6 +34,7 @@ struct Ran {
 struct Bench {
     dir: TempDir,
     stdin: Vec<u8>,
+    stdin_is_terminal: bool,
 }
 
 impl Bench {
@@ -41,6 +42,7 @@ impl Bench {
         Self {
             dir: tempfile::tempdir().expect("a directory"),
             stdin: Vec::new(),
+            stdin_is_terminal: false,
         }
     }
 
@@ -80,6 +82,7 @@ impl Bench {
         let mut stderr = Vec::new();
         let world = World {
             stdin: Some(stdin),
+            stdin_is_terminal: self.stdin_is_terminal,
             stdout,
             stderr: &mut stderr,
             stderr_is_terminal: false,

@@ -149,9 +149,9 @@ fn an_empty_spool_is_read_without_a_daemon() {
         let ran = bench.run(&format!("{command} --spool @spool"));
         assert_eq!(ran.code, exit::NOINPUT);
         insta::allow_duplicates! {
-            insta::assert_snapshot!(ran.stderr, @r"
+            insta::assert_snapshot!(ran.stderr, @"
             batchctl: no queue 'other' in the spool
-            hint: 'batchctl ls --spool DIR' lists what there is
+            hint: 'batchctl ls --spool DIR/spool' lists what there is
             ");
         }
     }
@@ -159,9 +159,9 @@ fn an_empty_spool_is_read_without_a_daemon() {
         let ran = bench.run(&format!("{command} --spool @spool {}", id()));
         assert_eq!(ran.code, exit::NOINPUT);
         insta::allow_duplicates! {
-            insta::assert_snapshot!(ran.stderr, @r"
+            insta::assert_snapshot!(ran.stderr, @"
             batchctl: no batch 019806cd-b000-7707-8707-070707070707 in the spool
-            hint: 'batchctl ls --spool DIR' lists the batches; one that was delivered is gone
+            hint: 'batchctl ls --spool DIR/spool' lists the batches; one that was delivered is gone
             ");
         }
     }
@@ -186,7 +186,10 @@ fn a_spool_that_cannot_be_read_is_refused_with_the_reason() {
     bench.file("spool/FORMAT", b"batchd-spool 9\n");
     let ran = bench.run("ls --spool @spool");
     assert_eq!(ran.code, exit::CONFIG);
-    insta::assert_snapshot!(ran.stderr, @"batchctl: spool DIR/spool has format 'batchd-spool 9', this program knows 'batchd-spool 1': use the newer program");
+    insta::assert_snapshot!(ran.stderr, @"
+    batchctl: spool DIR/spool has format 'batchd-spool 9', this program knows 'batchd-spool 1'
+    hint: nothing was read: use the batchctl that came with the batchd that wrote it
+    ");
 
     let ran = bench.run("ls --spool @nowhere");
     assert_eq!(ran.code, exit::NOINPUT);

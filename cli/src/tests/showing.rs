@@ -101,6 +101,7 @@ fn status_prints_the_daemon_and_its_queues() {
 
     QUEUE  SINK  OPEN  READY  DEAD  ITEMS     BYTES  ACCEPTED  DELIVERED  DROPPED  FAILED  LAST ERROR
     logs   file     1      2     0     30  14.6 KiB        70         40       12       1  no\troom
+    queue logs: its batches are kept, and tried again by themselves; once what LAST ERROR says is mended, 'batchctl flush --queue logs' tries at once
     ");
     let ran = Bench::new().run_with("status --output json", answer_status);
     insta::assert_snapshot!(ran.stdout, @r#"{"server":"batchd 0.1.0","pid":42,"started_at":1752460800000000,"spool":"/var/spool/batchd","quarantined":0,"queues":[{"queue":"logs","sink":"file","open":{"batches":1,"items":10,"bytes":5000},"ready":{"batches":2,"items":20,"bytes":10000},"dead":{"batches":0,"items":0,"bytes":0},"submissions_accepted":7,"items_accepted":70,"groups":3,"batches_delivered":4,"items_delivered":40,"attempts_failed":1,"last_error":"no\troom","beats_skipped":0,"batches_dropped":1,"items_dropped":12,"batches_expired":6}],"space":{"used_bytes":15000,"max_bytes":10737418240,"free_bytes":21474836480,"min_free_bytes":1073741824,"shortage":"the\tdisk is full"}}"#);

@@ -38,6 +38,38 @@ fn submit_cuts_lines_and_prints_what_was_kept() {
 }
 
 #[test]
+fn a_person_at_the_terminal_is_told_that_it_is_read() {
+    for (command, told) in [
+        ("submit", "one a line"),
+        ("submit --null -", "each ended by a NUL byte"),
+        ("submit --whole", "all of it as one"),
+    ] {
+        let mut bench = Bench::new();
+        (bench.stdin, bench.stdin_is_terminal) = (b"x".to_vec(), true);
+        let ran = bench.run_with(command, take_one(|_| ()));
+        let expected =
+            format!("batchctl: reading items from the terminal, {told}; Ctrl-D ends them\n");
+        assert_eq!((ran.code, ran.stderr), (exit::OK, expected));
+        // Before anything is typed it is known whether it can be submitted.
+        let ran = bench.run(command);
+        assert_eq!(ran.code, exit::UNAVAILABLE);
+        assert!(!ran.stderr.contains("reading"), "{}", ran.stderr);
+    }
+    let mut bench = Bench::new();
+    bench.stdin_is_terminal = true;
+    bench.file("a", b"1");
+    let ran = bench.run_with("submit @a", take_one(|_| ()));
+    assert_eq!((ran.code, ran.stderr.as_str()), (exit::OK, ""));
+}
+
+#[test]
+fn an_empty_input_is_told_as_that() {
+    let ran = Bench::new().run_with("submit --verbose", Peer::read_to_end);
+    assert_eq!(ran.code, exit::OK);
+    insta::assert_snapshot!(ran.stderr, @"batchctl: no items: the input was empty");
+}
+
+#[test]
 fn submit_reads_files_in_order_each_ending_its_last_item() {
     let mut bench = Bench::new();
     bench.file("a", b"1\n2");
@@ -117,8 +149,8 @@ fn submit_says_that_what_was_kept_is_not_delivered() {
         peer.read_to_end();
     });
     assert_eq!(ran.code, exit::FAILURE);
-    insta::assert_snapshot!(ran.stderr, @r"
-    batchctl: submission 0 not delivered: Expired
+    insta::assert_snapshot!(ran.stderr, @"
+    batchctl: not delivered: Expired
     note: no item is known to be delivered
     hint: it had been kept; 'batchctl history' tells what became of its batch
     ");
@@ -163,8 +195,8 @@ fn submit_without_acknowledgement_still_sees_a_failure() {
         peer.read_to_end();
     });
     assert_eq!((ran.code, ran.stdout.as_str()), (exit::NOINPUT, ""));
-    insta::assert_snapshot!(ran.stderr, @r"
-    batchctl: submission 0 refused: UnknownQueue
+    insta::assert_snapshot!(ran.stderr, @"
+    batchctl: UnknownQueue
     note: no item is known to be kept
     hint: 'batchctl status' lists the queues
     ");
@@ -232,7 +264,7 @@ fn submit_says_how_much_was_kept_when_it_fails() {
     });
     assert_eq!(ran.code, exit::SOFTWARE);
     insta::assert_snapshot!(ran.stderr, @"
-    batchctl: submission 1 refused: Internal
+    batchctl: refused: Internal
     note: the first 512 items are kept, and 976 items after a gap
     hint: the daemon's log says more
     ");
@@ -261,8 +293,8 @@ fn submit_sends_nothing_behind_what_was_refused() {
     UnixStream::connect(bench.path("socket")).expect("a daemon to which nobody came again");
     daemon.finish();
     assert_eq!(ran.code, exit::NOINPUT);
-    insta::assert_snapshot!(ran.stderr, @r"
-    batchctl: submission 63 refused: UnknownQueue
+    insta::assert_snapshot!(ran.stderr, @"
+    batchctl: UnknownQueue
     note: the first 63 items are kept
     hint: 'batchctl status' lists the queues
     ");
@@ -274,10 +306,16 @@ fn submit_looks_for_its_files_before_it_sends_anything() {
     bench.file("a", b"1");
     let ran = bench.run("submit @a @missing");
     assert_eq!(ran.code, exit::NOINPUT);
-    insta::assert_snapshot!(ran.stderr, @"batchctl: cannot open DIR/missing: No such file or directory (os error 2)");
+    insta::assert_snapshot!(ran.stderr, @"
+    batchctl: cannot open DIR/missing: No such file or directory (os error 2)
+    hint: FILE names a file of items; text itself goes in by a pipe, as in 'echo hello | batchctl submit'
+    ");
     let ran = bench.run("submit @");
     assert_eq!(ran.code, exit::NOINPUT);
-    insta::assert_snapshot!(ran.stderr, @"batchctl: cannot open DIR/: is a directory");
+    insta::assert_snapshot!(ran.stderr, @"
+    batchctl: cannot open DIR/: is a directory
+    hint: give the files in it, as in DIR//*
+    ");
 }
 
 /// Gives one chunk at once and the end only when told to.

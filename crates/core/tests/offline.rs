@@ -225,7 +225,7 @@ fn what_is_no_spool_is_refused() {
     image
         .write("spool/FORMAT", b"batchd-spool 2\n".to_vec())
         .unwrap();
-    insta::assert_snapshot!(open(&image.to_disk()).unwrap_err(), @"spool /spool has format 'batchd-spool 2', this program knows 'batchd-spool 1': use the newer program");
+    insta::assert_snapshot!(open(&image.to_disk()).unwrap_err(), @"spool /spool has format 'batchd-spool 2', this program knows 'batchd-spool 1'");
     image.remove("spool/FORMAT").unwrap();
     assert_eq!(
         open(&image.to_disk()).unwrap().format(),

@@ -46,7 +46,7 @@ pub enum SpoolError {
         holder: String,
     },
     /// Written by a newer program, and therefore not touched.
-    #[error("spool {} has format '{found}', this program knows '{}': use the newer program", path.display(), FORMAT.trim_end())]
+    #[error("spool {} has format '{found}', this program knows '{}'", path.display(), FORMAT.trim_end())]
     Newer {
         /// The spool.
         path: PathBuf,
