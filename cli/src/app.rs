@@ -26,6 +26,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>, mut world: Worl
     let socket = world.surroundings.socket(cli.global.socket.as_deref());
     let mut context = Context {
         socket,
+        queue: cli.command.queue().cloned(),
         output: cli.global.output,
         timeout: cli.global.timeout,
         note: None,

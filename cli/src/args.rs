@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use batchd_client::QueueName;
 use batchd_client::split::Cut;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -130,6 +131,19 @@ impl Command {
             Self::Verify(args) => &args.place,
         };
         place.spool.as_deref()
+    }
+
+    /// The queue that it is about, where it names one.
+    pub(crate) fn queue(&self) -> Option<&QueueName> {
+        match self {
+            Self::Submit(args) => Some(&args.queue),
+            Self::Create(args) => Some(&args.queue),
+            Self::Flush(args) => args.queue.as_ref(),
+            Self::Ls(args) => args.queue.as_ref(),
+            Self::Verify(args) => args.queue.as_ref(),
+            Self::History(args) => args.queue.as_ref(),
+            Self::Status(_) | Self::Show(_) | Self::Cat(_) | Self::Get(_) => None,
+        }
     }
 }
 

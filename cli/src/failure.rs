@@ -10,6 +10,7 @@ use batchd_protocol::exit;
 use crate::commands::Context;
 use crate::hint;
 use crate::offline::OfflineError;
+use crate::similar;
 use crate::unreachable::Around;
 
 /// Failures of batchctl's own.
@@ -121,7 +122,9 @@ pub(crate) fn report(error: &anyhow::Error, context: &mut Context<'_>) -> u8 {
     }
     let around = || Around::look(&context.socket, &context.world.surroundings);
     if let Some(hint) = hint::of(error, &context.socket, around) {
-        context.world.tell(format_args!("hint: {hint}"));
+        let meant = similar::queue(error, context);
+        let meant = meant.map_or(String::new(), |queue| format!("did you mean '{queue}'? "));
+        context.world.tell(format_args!("hint: {meant}{hint}"));
     }
     exit_code(error)
 }

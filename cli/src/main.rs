@@ -11,6 +11,7 @@ mod hint;
 mod input;
 mod offline;
 mod render;
+mod similar;
 mod split;
 #[cfg(test)]
 mod tests;

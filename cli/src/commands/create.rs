@@ -25,7 +25,7 @@ use crate::split::Cutter;
 pub(crate) struct CreateArgs {
     /// Queue that takes the batch
     #[arg(long, value_name = "NAME", default_value = "default")]
-    queue: QueueName,
+    pub(crate) queue: QueueName,
     /// Key of the batch
     #[arg(long, value_name = "KEY", value_parser = OsStringValueParser::new().try_map(submit::key))]
     key: Option<Key>,

@@ -18,7 +18,7 @@ use crate::render::text;
 pub(crate) struct FlushArgs {
     /// Only this queue
     #[arg(long, value_name = "NAME")]
-    queue: Option<QueueName>,
+    pub(crate) queue: Option<QueueName>,
     /// Wait until the sinks have answered, at most for --timeout
     #[arg(long)]
     wait: bool,

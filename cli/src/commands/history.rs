@@ -22,7 +22,7 @@ Examples:
 pub(crate) struct HistoryArgs {
     /// Only this queue
     #[arg(long, value_name = "NAME")]
-    queue: Option<QueueName>,
+    pub(crate) queue: Option<QueueName>,
     /// Only this batch, by its whole id
     #[arg(long, value_name = "ID")]
     batch: Option<BatchId>,

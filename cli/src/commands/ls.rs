@@ -18,7 +18,7 @@ use crate::render::{json, text};
 pub(crate) struct LsArgs {
     /// Only this queue
     #[arg(long, value_name = "NAME")]
-    queue: Option<QueueName>,
+    pub(crate) queue: Option<QueueName>,
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
 }

@@ -14,8 +14,8 @@ pub(crate) mod verify;
 
 use std::time::Duration;
 
-use batchd_client::Options;
 use batchd_client::blocking::Client;
+use batchd_client::{Options, QueueName};
 use serde::Serialize;
 
 use crate::args::{Command, ItemsArgs, Output};
@@ -27,6 +27,8 @@ use batchd_client::split::Cut;
 pub(crate) struct Context<'a> {
     /// The daemon's socket.
     pub(crate) socket: Socket,
+    /// The queue that the command is about, where it names one.
+    pub(crate) queue: Option<QueueName>,
     /// Form of the output.
     pub(crate) output: Output,
     /// Longest wait for an answer.
@@ -39,7 +41,7 @@ pub(crate) struct Context<'a> {
 
 impl Context<'_> {
     /// Settings of a client that does not wait for a daemon that is not there.
-    fn options(&self) -> Options {
+    pub(crate) fn options(&self) -> Options {
         let mut options = Options::new(&self.socket.path);
         options.client_name = concat!("batchctl/", env!("CARGO_PKG_VERSION")).to_owned();
         options.deadline = self.timeout;

@@ -38,7 +38,7 @@ const LINGER_MAX: Duration = Duration::from_millis(100);
 pub(crate) struct SubmitArgs {
     /// Queue that takes the items
     #[arg(long, value_name = "NAME", default_value = "default")]
-    queue: QueueName,
+    pub(crate) queue: QueueName,
     /// Key of the items: each key of a queue fills a batch of its own
     #[arg(long, value_name = "KEY", value_parser = OsStringValueParser::new().try_map(key))]
     key: Option<Key>,

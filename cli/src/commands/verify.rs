@@ -21,7 +21,7 @@ use crate::render::findings::{self, Summary};
 pub(crate) struct VerifyArgs {
     /// Only this queue
     #[arg(long, value_name = "NAME")]
-    queue: Option<QueueName>,
+    pub(crate) queue: Option<QueueName>,
     #[command(flatten)]
     pub(crate) place: PlaceArgs,
 }

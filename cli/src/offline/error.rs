@@ -17,7 +17,14 @@ pub(crate) enum OfflineError {
     /// Something in it cannot be read.
     Fs(FsError),
     /// That spool has no such queue.
-    NoSuchQueue(PathBuf, QueueName),
+    NoSuchQueue {
+        /// The spool.
+        spool: PathBuf,
+        /// What was asked for.
+        queue: QueueName,
+        /// What there is.
+        known: Vec<QueueName>,
+    },
     /// That spool has no such batch.
     NoSuchBatch(PathBuf, BatchId),
 }
@@ -42,7 +49,7 @@ impl fmt::Display for OfflineError {
         match self {
             Self::Spool(error) => error.fmt(f),
             Self::Fs(error) => write!(f, "cannot {error}"),
-            Self::NoSuchQueue(_, queue) => write!(f, "no queue '{queue}' in the spool"),
+            Self::NoSuchQueue { queue, .. } => write!(f, "no queue '{queue}' in the spool"),
             Self::NoSuchBatch(_, id) => write!(f, "no batch {id} in the spool"),
         }
     }
@@ -56,7 +63,7 @@ impl OfflineError {
         match self {
             Self::Spool(SpoolError::Locked { .. }) => exit::TEMPFAIL,
             Self::Spool(SpoolError::Newer { .. }) => exit::CONFIG,
-            Self::Spool(_) | Self::NoSuchQueue(..) | Self::NoSuchBatch(..) => exit::NOINPUT,
+            Self::Spool(_) | Self::NoSuchQueue { .. } | Self::NoSuchBatch(..) => exit::NOINPUT,
             Self::Fs(error) if is_denied(error) => exit::NOPERM,
             Self::Fs(_) => exit::IOERR,
         }
@@ -77,7 +84,7 @@ impl OfflineError {
             Self::Fs(error) if is_denied(error) => {
                 "a spool is its owner's alone: run this as the user of the daemon, or as root"
             }
-            Self::NoSuchQueue(spool, _) => {
+            Self::NoSuchQueue { spool, .. } => {
                 let spool = spool.display();
                 return Some(format!("'batchctl ls --spool {spool}' lists what there is"));
             }

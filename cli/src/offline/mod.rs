@@ -91,14 +91,16 @@ impl Offline {
     }
 
     fn queues(&self, only: Option<&QueueName>) -> Result<Vec<QueueName>, OfflineError> {
-        let mut queues = self.spool.queues()?;
-        if let Some(only) = only {
-            queues.retain(|queue| queue == only);
-            if queues.is_empty() {
-                return Err(OfflineError::NoSuchQueue(self.path(), only.clone()));
-            }
+        let queues = self.spool.queues()?;
+        match only {
+            None => Ok(queues),
+            Some(only) if queues.contains(only) => Ok(vec![only.clone()]),
+            Some(only) => Err(OfflineError::NoSuchQueue {
+                spool: self.path(),
+                queue: only.clone(),
+                known: queues,
+            }),
         }
-        Ok(queues)
     }
 
     fn find(&self, id: BatchId) -> Result<(QueueName, Surveyed), OfflineError> {

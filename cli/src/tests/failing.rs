@@ -81,6 +81,49 @@ fn every_refusal_has_its_exit_code() {
 }
 
 #[test]
+fn the_queue_that_may_have_been_meant_is_named() {
+    let refuse = |queue: &str, status: Option<Script>| {
+        let bench = Bench::new();
+        let script: Script = Box::new(|peer| {
+            peer.welcome();
+            peer.answer(|request| match request {
+                Request::Flush { request, .. } => Response::Failed {
+                    request,
+                    code: ErrorCode::UnknownQueue,
+                    message: "no queue".to_owned(),
+                },
+                other => panic!("{other:?}"),
+            });
+        });
+        let scripts = [script].into_iter().chain(status).collect();
+        let daemon = FakeDaemon::start(&bench.path("socket"), scripts);
+        let ran = bench.run(&format!("flush --queue {queue}"));
+        daemon.finish();
+        assert_eq!(ran.code, exit::NOINPUT);
+        ran.stderr
+    };
+    let status = || -> Option<Script> {
+        Some(Box::new(|peer| {
+            peer.welcome();
+            answer_status(peer);
+        }))
+    };
+    insta::assert_snapshot!(refuse("lgos", status()), @"
+    batchctl: no queue
+    hint: did you mean 'logs'? 'batchctl status' lists the queues
+    ");
+    insta::assert_snapshot!(refuse("metrics", status()), @"
+    batchctl: no queue
+    hint: 'batchctl status' lists the queues
+    ");
+    // A daemon that is gone by then suggests nothing.
+    insta::assert_snapshot!(refuse("lgos", None), @"
+    batchctl: no queue
+    hint: 'batchctl status' lists the queues
+    ");
+}
+
+#[test]
 fn another_version_gives_76() {
     let bench = Bench::new();
     let script: Script = Box::new(|peer| peer.welcome_with(PROTOCOL_VERSION + 1, LIMITS));

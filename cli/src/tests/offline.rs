@@ -155,6 +155,11 @@ fn an_empty_spool_is_read_without_a_daemon() {
             ");
         }
     }
+    let ran = bench.run("ls --spool @spool --queue lgos");
+    insta::assert_snapshot!(ran.stderr, @"
+    batchctl: no queue 'lgos' in the spool
+    hint: did you mean 'logs'? 'batchctl ls --spool DIR/spool' lists what there is
+    ");
     for command in ["show", "cat"] {
         let ran = bench.run(&format!("{command} --spool @spool {}", id()));
         assert_eq!(ran.code, exit::NOINPUT);

@@ -281,7 +281,7 @@ fn submit_sends_nothing_behind_what_was_refused() {
         peer.welcome_with(PROTOCOL_VERSION, limits);
         let received = [(); 64].map(|()| peer.read_submission());
         // Told first, so that no answer makes room before.
-        peer.fail(received[63].request, ErrorCode::UnknownQueue);
+        peer.fail(received[63].request, ErrorCode::Internal);
         for one in &received[..63] {
             peer.accept(one);
         }
@@ -292,11 +292,11 @@ fn submit_sends_nothing_behind_what_was_refused() {
     let ran = bench.run("submit --timeout 1s");
     UnixStream::connect(bench.path("socket")).expect("a daemon to which nobody came again");
     daemon.finish();
-    assert_eq!(ran.code, exit::NOINPUT);
+    assert_eq!(ran.code, exit::SOFTWARE);
     insta::assert_snapshot!(ran.stderr, @"
-    batchctl: UnknownQueue
+    batchctl: refused: Internal
     note: the first 63 items are kept
-    hint: 'batchctl status' lists the queues
+    hint: the daemon's log says more
     ");
 }
 

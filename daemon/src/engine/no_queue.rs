@@ -26,8 +26,8 @@ impl NoQueue {
         match self {
             Self::Unknown(name) => match QueueName::new(name) {
                 Ok(name) => unknown(format!(
-                    "no queue '{name}': add {} to the configuration, or set unknown_queues = \"create\" in \
-                     [queues.default]",
+                    "no queue '{name}': to have it, add {} to the configuration, or unknown_queues = \"create\" to \
+                     [queues.default], and restart batchd",
                     table(&name)
                 )),
                 Err(_) => unknown(format!(
@@ -37,7 +37,7 @@ impl NoQueue {
                 )),
             },
             Self::Parked(name) => unknown(format!(
-                "queue '{name}' takes nothing: the configuration no longer names it; add {} to it",
+                "queue '{name}' takes nothing: the configuration no longer names it; add {} to it, and restart batchd",
                 table(name)
             )),
             Self::TooMany(name, max) => unknown(format!(
@@ -104,7 +104,7 @@ mod tests {
         assert_snapshot!(refusal(&full, "X\n"), @r"UnknownQueue: no queue 'X\n': no queue can have that name; it is 1 to 64 of a-z, 0-9, '.', '_', '-', the first a letter or digit");
         drop(full);
         let rejecting = engine(root.path(), config);
-        assert_snapshot!(refusal(&rejecting, "x"), @r#"UnknownQueue: no queue 'x': add [queues.x] to the configuration, or set unknown_queues = "create" in [queues.default]"#);
-        assert_snapshot!(refusal(&rejecting, "eu.west"), @r#"UnknownQueue: queue 'eu.west' takes nothing: the configuration no longer names it; add [queues."eu.west"] to it"#);
+        assert_snapshot!(refusal(&rejecting, "x"), @r#"UnknownQueue: no queue 'x': to have it, add [queues.x] to the configuration, or unknown_queues = "create" to [queues.default], and restart batchd"#);
+        assert_snapshot!(refusal(&rejecting, "eu.west"), @r#"UnknownQueue: queue 'eu.west' takes nothing: the configuration no longer names it; add [queues."eu.west"] to it, and restart batchd"#);
     }
 }
