@@ -13,7 +13,7 @@ use batchd_core::spool::{Layout, LockedSpool};
 use crate::config::{Config, Found};
 use crate::engine::drain::{self, Flushed};
 use crate::engine::{Engine, dispatch, housekeeping, index, recall};
-use crate::failure::Failure;
+use crate::failure::{Failure, Place};
 use crate::signals::Told;
 use crate::systemd::Manager;
 use crate::{directories, engine, ingest, listen, signals};
@@ -54,14 +54,14 @@ pub(crate) fn run(
     let _signals = signals::watch(Arc::clone(&is_up), move |signal| {
         told.send(Event::Told(signal)).ok();
     })
-    .context("install signal handlers")?;
+    .context("cannot install signal handlers")?;
     let patience = manager.recovering(&config.spool.path);
     let spool = open_spool(&config, "batchd")?;
     let engine = Engine::open(&config, spool, move |what| {
         // The receiver lives until the process ends.
         events.send(Event::Broken(what)).ok();
     })
-    .context("open the spool")?;
+    .map_err(|error| Failure::of_spool(&config.spool.path, error.into()))?;
     drop(patience);
     let engine = Arc::new(engine);
 
@@ -74,16 +74,16 @@ pub(crate) fn run(
         .thread_name("main")
         .enable_all()
         .build()
-        .context("start the runtime")?;
-    let house = housekeeping::start(Arc::clone(&engine)).context("start a thread")?;
-    let recall = recall::start(Arc::clone(&engine)).context("start a thread")?;
+        .context("cannot start the runtime")?;
+    let house = housekeeping::start(Arc::clone(&engine)).context("cannot start a thread")?;
+    let recall = recall::start(Arc::clone(&engine)).context("cannot start a thread")?;
     let index = index::start(&engine).unwrap_or_else(|error| {
         tracing::warn!(%error, "no thread for the index; the ledgers are asked instead");
         None
     });
     let dispatchers = dispatch::start_all(&engine, runtime.handle());
-    let ingest =
-        ingest::start(&engine, runtime.handle(), &config, &sockets).context("start ingest")?;
+    let ingest = ingest::start(&engine, runtime.handle(), &config, &sockets)
+        .context("cannot start ingest")?;
     engine.serve();
     for socket in &sockets {
         tracing::info!(%socket, "ready");
@@ -149,9 +149,10 @@ fn obey(
 }
 
 /// Makes the spool's directory, with what is missing above it, and locks it for a program.
-pub(crate) fn open_spool(config: &Config, program: &str) -> anyhow::Result<LockedSpool> {
+pub(crate) fn open_spool(config: &Config, program: &str) -> Result<LockedSpool, Failure> {
     let path = &config.spool.path;
-    directories::make_durable(path)?;
+    directories::make_durable(path).map_err(|error| Failure::at(Place::Spool(path), error))?;
     let holder = format!("{program}, pid {}\n", std::process::id());
-    Ok(LockedSpool::open(os::env(), Layout::new(path), &holder)?)
+    LockedSpool::open(os::env(), Layout::new(path), &holder)
+        .map_err(|error| Failure::of_spool(path, error))
 }

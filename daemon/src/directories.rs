@@ -6,15 +6,16 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use anyhow::Context as _;
+use batchd_protocol::exit;
 
-use crate::failure::InTheWay;
+use crate::failure::Advised;
 
 /// Makes a directory, mode 0700, and what is missing above it: one level at a time from the top, and the name of each
 /// is synced before anything is made below it. The name of one that was there is synced as well, since whoever made
 /// it may have died before; not where its parent cannot be read, which is then somebody else's.
 ///
 /// # Errors
-/// Where one cannot be made or its name not be synced; [`InTheWay`] where something else has that name.
+/// Where one cannot be made or its name not be synced; [`Advised`] where something else has that name.
 pub(crate) fn make_durable(path: &Path) -> anyhow::Result<()> {
     make(path, &|dir| File::open(dir)?.sync_all())
 }
@@ -31,22 +32,23 @@ fn make(path: &Path, sync: &dyn Fn(&Path) -> io::Result<()>) -> anyhow::Result<(
             // Somebody else was faster.
             Err(_) if path.is_dir() => {}
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                let what = format!(
-                    "{} is no directory: move it away, or give another `path` in [spool]",
-                    path.display()
-                );
-                return Err(InTheWay(what).into());
+                let advised = Advised {
+                    what: format!("{} is no directory", path.display()),
+                    hint: "move it away, or set another `path` in [spool]".to_owned(),
+                    code: exit::CONFIG,
+                };
+                return Err(advised.into());
             }
             made => {
                 made.with_context(|| {
-                    format!("make the directory {} of the spool", path.display())
+                    format!("cannot make the directory {} of the spool", path.display())
                 })?;
             }
         }
     }
     match sync(parent) {
         Err(error) if was_there && error.kind() == ErrorKind::PermissionDenied => Ok(()),
-        synced => synced.with_context(|| format!("sync {}", parent.display())),
+        synced => synced.with_context(|| format!("cannot sync {}", parent.display())),
     }
 }
 
@@ -135,7 +137,7 @@ mod tests {
         let root = tempfile::tempdir().expect("a directory");
         fs::write(root.path().join("file"), "mine").expect("written");
         let said = made(&root, "file");
-        assert_snapshot!(said, @"ROOT/file is no directory: move it away, or give another `path` in [spool]");
+        assert_snapshot!(said, @"ROOT/file is no directory");
         assert_eq!(made(&root, "file/x/spool"), said);
         assert_eq!(fs::read(root.path().join("file")).expect("there"), b"mine");
     }

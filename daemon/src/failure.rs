@@ -1,10 +1,14 @@
 //! Why the daemon does not run, or stopped: what is said of it, and the exit code.
 
+use std::fs;
 use std::io::{self, ErrorKind};
+use std::path::Path;
 
 use batchd_core::error::is_no_space;
-use batchd_core::spool::SpoolError;
+use batchd_core::spool::{Holder, SpoolError};
 use batchd_protocol::exit;
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 
 use crate::config::ConfigErrors;
 
@@ -19,12 +23,89 @@ pub(crate) struct Failure {
     pub(crate) code: u8,
 }
 
-/// Something stands where the configuration wants something else, and only a person can tell what to do with it.
+/// A failure of which is known where it happens what only a person can do about it.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct InTheWay(pub(crate) String);
+#[error("{what}")]
+pub(crate) struct Advised {
+    /// What happened.
+    pub(crate) what: String,
+    /// What to do about it.
+    pub(crate) hint: String,
+    /// The exit code.
+    pub(crate) code: u8,
+}
+
+/// What the configuration says that a failure is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place<'a> {
+    /// The path of the spool.
+    Spool(&'a Path),
+    /// The path of a socket.
+    Socket(&'a Path),
+}
+
+impl Place<'_> {
+    /// The key that names another place.
+    fn key(self) -> &'static str {
+        match self {
+            Self::Spool(_) => "`path` in [spool]",
+            Self::Socket(_) => "`path` in [[listen]]",
+        }
+    }
+
+    /// What to do where this user may not make what belongs there. Read by somebody who will paste it: nothing of
+    /// somebody else's changes hands by it.
+    fn hint_of_denied(self) -> String {
+        let (uid, key) = (crate::effective_uid(), self.key());
+        let (dir, mode) = match self {
+            Self::Spool(path) => (path, "0700"),
+            Self::Socket(path) => (path.parent().unwrap_or(path), "0755"),
+        };
+        let shown = dir.display();
+        match (fs::metadata(dir), self) {
+            (Err(error), _) if error.kind() == ErrorKind::NotFound => format!(
+                "user {uid} may not make it: 'install -d -m {mode} -o {uid} {shown}' does, as root; or set another {key}"
+            ),
+            (Err(_), _) => format!(
+                "user {uid} may not enter a directory above it: run batchd as another user, or set another {key}"
+            ),
+            (Ok(_), Self::Spool(_)) => format!(
+                "user {uid} may not write there: run batchd as its owner, whom 'ls -ld {shown}' shows, or set another {key}"
+            ),
+            (Ok(_), Self::Socket(_)) => {
+                format!("set another {key}, in a directory that user {uid} may write to")
+            }
+        }
+    }
+}
 
 impl Failure {
+    /// A failure to make what the configuration says.
+    pub(crate) fn at(place: Place<'_>, error: anyhow::Error) -> Self {
+        Self::of(Some(place), error)
+    }
+
+    /// A spool that cannot be opened, with its path.
+    pub(crate) fn of_spool(path: &Path, error: SpoolError) -> Self {
+        let (hint, code) = match &error {
+            SpoolError::Locked { holder, .. } => (hint_of_holder(holder), exit::TEMPFAIL),
+            SpoolError::Newer { .. } => {
+                let hint = "nothing was changed: start the batchd that wrote it, or a newer one, or set another `path` \
+                    in [spool]";
+                (hint.to_owned(), exit::CONFIG)
+            }
+            _ => {
+                let error = anyhow::Error::from(error).context("cannot open the spool");
+                return Self::at(Place::Spool(path), error);
+            }
+        };
+        Self {
+            error: error.into(),
+            hint: Some(hint),
+            code,
+        }
+    }
+
     /// What is on the medium is not known any more.
     pub(crate) fn broken(what: String) -> Self {
         Self {
@@ -36,41 +117,32 @@ impl Failure {
             code: exit::IOERR,
         }
     }
-}
 
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        match error.downcast::<SpoolError>() {
-            Ok(error) => error.into(),
-            Err(error) => Self::of_system(error),
-        }
-    }
-}
-
-impl Failure {
-    /// By what the system says.
-    fn of_system(error: anyhow::Error) -> Self {
+    fn of(place: Option<Place<'_>>, error: anyhow::Error) -> Self {
         let said = |is_it: fn(&io::Error) -> bool| {
             let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
             causes.any(is_it)
         };
-        let (hint, code) = if error.chain().any(|cause| cause.is::<InTheWay>()) {
-            (None, exit::CONFIG)
+        let other = place.map_or("another path".to_owned(), |place| {
+            format!("another {}", place.key())
+        });
+        let (hint, code) = if let Some(advised) = error.downcast_ref::<Advised>() {
+            (Some(advised.hint.clone()), advised.code)
         } else if said(|cause| cause.kind() == ErrorKind::PermissionDenied) {
-            let hint = format!(
-                "user {} may not do that: give it the path (chown), or run batchd as its owner, or configure another",
-                crate::effective_uid()
-            );
-            (Some(hint), exit::NOPERM)
+            (place.map(Place::hint_of_denied), exit::NOPERM)
         } else if said(|cause| cause.kind() == ErrorKind::ReadOnlyFilesystem) {
             // Trying again later may help, as it may below.
-            let hint = "make that file system writable, or configure a path on another one; \
-                under systemd, add ReadWritePaths= for it to the service";
-            (Some(hint.to_owned()), exit::TEMPFAIL)
+            let hint = format!(
+                "make that file system writable, or set {other}; under systemd, add ReadWritePaths= for it to \
+                 the service"
+            );
+            (Some(hint), exit::TEMPFAIL)
         } else if said(is_no_space) {
             let hint = "make room on that file system: a start must be able to make directories and copies of open \
                 batches";
             (Some(hint.to_owned()), exit::TEMPFAIL)
+        } else if said(|cause| Errno::from_io_error(cause) == Some(Errno::MFILE)) {
+            (Some(hint_of_descriptors()), exit::IOERR)
         } else {
             (None, exit::IOERR)
         };
@@ -88,48 +160,108 @@ impl From<ConfigErrors> for Failure {
     }
 }
 
-impl From<SpoolError> for Failure {
-    fn from(error: SpoolError) -> Self {
-        match error {
-            SpoolError::Locked { .. } => Self {
-                error: error.into(),
-                hint: Some(
-                    "stop that process, or give this daemon a [spool] path of its own".to_owned(),
-                ),
-                code: exit::TEMPFAIL,
-            },
-            SpoolError::Newer { .. } => Self {
-                error: error.into(),
-                hint: None,
-                code: exit::CONFIG,
-            },
-            other => Self::of_system(other.into()),
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::of(None, error)
+    }
+}
+
+fn hint_of_holder(holder: &Holder) -> String {
+    match holder {
+        Holder::Readers => {
+            "wait until that has ended, and start again; 'lslocks' shows who locks it".to_owned()
+        }
+        Holder::Writer(said) => {
+            let stop = match said.rsplit_once("pid ") {
+                Some((_, pid)) if pid.parse::<u32>().is_ok() => format!("'kill {pid}' stops it"),
+                _ => "stop it".to_owned(),
+            };
+            format!(
+                "{stop}; to run another beside it, set another `path` in [spool] and in [[listen]]"
+            )
         }
     }
 }
 
+fn hint_of_descriptors() -> String {
+    let granted = getrlimit(Resource::Nofile).current;
+    let granted = granted.map_or_else(|| "too few".to_owned(), |count| count.to_string());
+    format!(
+        "it may have {granted} files open at a time: allow it 1024, with 'ulimit -n 1024' in the shell that starts it, or \
+         LimitNOFILE= in the service"
+    )
+}
+
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use anyhow::Context as _;
     use insta::assert_snapshot;
 
     use super::*;
 
     /// The exit code, and the hint.
-    fn of(kind: ErrorKind) -> String {
-        let error: io::Result<()> = Err(kind.into());
-        let failure = Failure::from(error.context("make /s").expect_err("an error"));
-        let hint = failure.hint.unwrap_or_else(|| "-".to_owned());
-        let user = format!("user {} ", crate::effective_uid());
-        format!("{} {}", failure.code, hint.replace(&user, "user N "))
+    fn told(failure: &Failure) -> String {
+        let hint = failure.hint.as_deref().unwrap_or("-");
+        let uid = crate::effective_uid();
+        let hint = hint.replace(&format!("user {uid}"), "user N");
+        format!(
+            "{} {}",
+            failure.code,
+            hint.replace(&format!("-o {uid} "), "-o N ")
+        )
+    }
+
+    fn of(place: Option<Place<'_>>, error: impl Into<io::Error>) -> String {
+        let error: io::Result<()> = Err(error.into());
+        let error = error.context("cannot make /s").expect_err("an error");
+        told(&Failure::of(place, error))
     }
 
     #[test]
     fn what_can_be_done_about_it() {
-        assert_snapshot!(of(ErrorKind::PermissionDenied), @"77 user N may not do that: give it the path (chown), or run batchd as its owner, or configure another");
-        assert_snapshot!(of(ErrorKind::ReadOnlyFilesystem), @"75 make that file system writable, or configure a path on another one; under systemd, add ReadWritePaths= for it to the service");
-        assert_snapshot!(of(ErrorKind::StorageFull), @"75 make room on that file system: a start must be able to make directories and copies of open batches");
-        assert_snapshot!(of(ErrorKind::QuotaExceeded), @"75 make room on that file system: a start must be able to make directories and copies of open batches");
-        assert_snapshot!(of(ErrorKind::Other), @"74 -");
+        let spool = Some(Place::Spool(Path::new("/s")));
+        let socket = Some(Place::Socket(Path::new("/run/batchd/s")));
+        assert_snapshot!(of(spool, ErrorKind::ReadOnlyFilesystem), @"75 make that file system writable, or set another `path` in [spool]; under systemd, add ReadWritePaths= for it to the service");
+        assert_snapshot!(of(socket, ErrorKind::ReadOnlyFilesystem), @"75 make that file system writable, or set another `path` in [[listen]]; under systemd, add ReadWritePaths= for it to the service");
+        assert_snapshot!(of(None, ErrorKind::ReadOnlyFilesystem), @"75 make that file system writable, or set another path; under systemd, add ReadWritePaths= for it to the service");
+        assert_snapshot!(of(spool, ErrorKind::StorageFull), @"75 make room on that file system: a start must be able to make directories and copies of open batches");
+        assert_snapshot!(of(spool, ErrorKind::QuotaExceeded), @"75 make room on that file system: a start must be able to make directories and copies of open batches");
+        assert_snapshot!(of(None, ErrorKind::Other), @"74 -");
+        let few = of(None, Errno::MFILE);
+        assert!(few.starts_with("74 it may have "), "{few}");
+        assert!(few.contains("'ulimit -n 1024'"), "{few}");
+    }
+
+    #[test]
+    fn who_may_not_is_told_what_is_possible() {
+        let denied = ErrorKind::PermissionDenied;
+        let dir = tempfile::tempdir().expect("a directory");
+        let root = dir.path().to_str().expect("UTF-8");
+        let at = |place: Place<'_>| of(Some(place), denied).replace(root, "DIR");
+        let (there, missing) = (dir.path(), dir.path().join("a/b"));
+        assert_snapshot!(at(Place::Spool(there)), @"77 user N may not write there: run batchd as its owner, whom 'ls -ld DIR' shows, or set another `path` in [spool]");
+        assert_snapshot!(at(Place::Spool(&missing)), @"77 user N may not make it: 'install -d -m 0700 -o N DIR/a/b' does, as root; or set another `path` in [spool]");
+        assert_snapshot!(at(Place::Socket(&there.join("s"))), @"77 set another `path` in [[listen]], in a directory that user N may write to");
+        assert_snapshot!(at(Place::Socket(&missing)), @"77 user N may not make it: 'install -d -m 0755 -o N DIR/a' does, as root; or set another `path` in [[listen]]");
+        // What cannot be looked at, whoever looks, is as if it were hidden.
+        let hidden = PathBuf::from("x".repeat(300)).join("s");
+        assert_snapshot!(at(Place::Socket(&hidden)), @"77 user N may not enter a directory above it: run batchd as another user, or set another `path` in [[listen]]");
+        assert_snapshot!(of(None, denied), @"77 -");
+    }
+
+    #[test]
+    fn a_spool_that_somebody_has() {
+        let locked = |holder| {
+            let path = PathBuf::from("/s");
+            told(&Failure::of_spool(
+                Path::new("/s"),
+                SpoolError::Locked { path, holder },
+            ))
+        };
+        assert_snapshot!(locked(Holder::Writer("batchd, pid 42".to_owned())), @"75 'kill 42' stops it; to run another beside it, set another `path` in [spool] and in [[listen]]");
+        assert_snapshot!(locked(Holder::Writer(String::new())), @"75 stop it; to run another beside it, set another `path` in [spool] and in [[listen]]");
+        assert_snapshot!(locked(Holder::Readers), @"75 wait until that has ended, and start again; 'lslocks' shows who locks it");
     }
 }

@@ -12,10 +12,14 @@ use std::os::unix::fs::{
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
+use batchd_protocol::exit;
 
 use crate::config::model::{Listen, UNREADY_SUFFIX};
-use crate::failure::InTheWay;
+use crate::failure::{Advised, Failure, Place};
+
+/// What helps where something has the path of a socket.
+const ANOTHER: &str = "set another `path` in [[listen]]";
 
 /// A socket that is listened on; the name of one that was bound here goes when this does.
 #[derive(Debug)]
@@ -64,12 +68,12 @@ impl fmt::Display for Socket {
 pub(crate) fn open_all(
     configured: &[Listen],
     inherited: Vec<UnixListener>,
-) -> anyhow::Result<Vec<Socket>> {
+) -> Result<Vec<Socket>, Failure> {
     let mut sockets = Vec::new();
     for listener in inherited {
         let address = listener
             .local_addr()
-            .context("ask for the name of an inherited socket")?;
+            .context("cannot ask for the name of an inherited socket")?;
         let name = Name::Inherited(address);
         sockets.push(Socket { listener, name });
     }
@@ -78,7 +82,8 @@ pub(crate) fn open_all(
         .filter(|listen| !sockets.iter().any(|socket| socket.is_at(&listen.path)))
         .collect();
     for listen in missing {
-        sockets.push(bind(listen)?);
+        let bound = bind(listen);
+        sockets.push(bound.map_err(|error| Failure::at(Place::Socket(&listen.path), error))?);
     }
     Ok(sockets)
 }
@@ -108,11 +113,11 @@ fn bind(listen: &Listen) -> anyhow::Result<Socket> {
     // Bound under another name and renamed, so that nobody connects before the mode is set.
     let unready = unready_name(path);
     remove_stale(&unready)?;
-    let listener =
-        UnixListener::bind(&unready).with_context(|| format!("bind {}", unready.display()))?;
+    let listener = UnixListener::bind(&unready)
+        .with_context(|| format!("cannot make the socket {}", path.display()))?;
     fs::set_permissions(&unready, Permissions::from_mode(listen.mode))
-        .with_context(|| format!("set mode of {}", unready.display()))?;
-    fs::rename(&unready, path).with_context(|| format!("name {}", path.display()))?;
+        .with_context(|| format!("cannot set the mode of {}", unready.display()))?;
+    fs::rename(&unready, path).with_context(|| format!("cannot name {}", path.display()))?;
     let socket = Socket {
         listener,
         name: Name::Own(path.clone()),
@@ -120,7 +125,7 @@ fn bind(listen: &Listen) -> anyhow::Result<Socket> {
     socket
         .listener
         .set_nonblocking(true)
-        .context("make the socket non-blocking")?;
+        .context("cannot make the socket non-blocking")?;
     Ok(socket)
 }
 
@@ -135,14 +140,19 @@ fn make_parent(path: &Path) -> anyhow::Result<()> {
     let Some(dir) = path.parent() else {
         return Ok(());
     };
-    let what = || format!("cannot make the directory {} of the socket", dir.display());
+    let shown = dir.display();
+    let what = || format!("cannot make the directory {shown} of the socket");
     match fs::DirBuilder::new().mode(0o755).create(dir) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let above = dir.parent().unwrap_or(dir).display();
-            let what = what();
-            bail!("{what}: {above} is not there: make it, or give another `path` in [[listen]]")
+            let advised = Advised {
+                what: format!("{}: {above} is not there", what()),
+                hint: format!("make it, with 'mkdir -p {above}', or {ANOTHER}"),
+                code: exit::IOERR,
+            };
+            Err(advised.into())
         }
         Err(error) => Err(error).with_context(what),
     }
@@ -150,35 +160,45 @@ fn make_parent(path: &Path) -> anyhow::Result<()> {
 
 /// Removes a socket that nobody listens on. Whatever else has that name stays.
 fn remove_stale(path: &Path) -> anyhow::Result<()> {
+    let shown = path.display();
     let meta = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other.with_context(|| format!("look at {}", path.display()))?,
+        other => other.with_context(|| format!("cannot look at {shown}"))?,
     };
-    let shown = path.display();
     if !meta.file_type().is_socket() {
-        let what = format!(
-            "{shown} exists and is no socket: move it away, or give this daemon another `path` in [[listen]]"
-        );
-        return Err(InTheWay(what).into());
+        let advised = Advised {
+            what: format!("{shown} exists and is no socket"),
+            hint: format!("move it away, or {ANOTHER}"),
+            code: exit::CONFIG,
+        };
+        return Err(advised.into());
     }
     let error = match UnixStream::connect(path) {
-        Ok(_) => bail!(
-            "another process answers on {shown}: stop it, or give this daemon another `path` in [[listen]]"
-        ),
+        Ok(_) => {
+            let advised = Advised {
+                what: format!("another process answers on {shown}"),
+                hint: format!(
+                    "if it is batchd, 'batchctl --socket {shown} status' tells its pid; stop it, or {ANOTHER}"
+                ),
+                code: exit::IOERR,
+            };
+            return Err(advised.into());
+        }
         Err(error) => error,
     };
     match error.kind() {
         io::ErrorKind::NotFound => Ok(()),
         io::ErrorKind::ConnectionRefused => {
-            fs::remove_file(path).with_context(|| format!("remove {shown}"))
+            fs::remove_file(path).with_context(|| format!("cannot remove {shown}"))
         }
         // That of another user, say, or one that is no stream: whoever it is may be there.
         _ => {
-            let what = format!(
-                "it cannot be told whether anybody listens on {shown} ({error}): remove it if nobody does, \
-                 or give another `path` in [[listen]]"
-            );
-            Err(InTheWay(what).into())
+            let advised = Advised {
+                what: format!("it cannot be told whether anybody listens on {shown} ({error})"),
+                hint: format!("remove it if nobody does, or {ANOTHER}"),
+                code: exit::CONFIG,
+            };
+            Err(advised.into())
         }
     }
 }
@@ -191,7 +211,6 @@ mod tests {
 
     use super::*;
     use crate::config::model::SOCKET_PATH_BYTES_MAX;
-    use crate::failure::Failure;
 
     fn at(dir: &tempfile::TempDir) -> Listen {
         Listen {
@@ -211,12 +230,10 @@ mod tests {
             fs::metadata(&listen.path).unwrap().permissions().mode() & 0o777,
             0o600
         );
-        assert!(
-            bind(&listen)
-                .unwrap_err()
-                .to_string()
-                .contains("another process answers")
-        );
+        assert_snapshot!(refusal(&dir, &listen), @"
+        74 another process answers on DIR/run/batchd.sock
+        if it is batchd, 'batchctl --socket DIR/run/batchd.sock status' tells its pid; stop it, or set another `path` in [[listen]]
+        ");
         drop(socket);
         assert!(!listen.path.exists());
     }
@@ -276,7 +293,7 @@ mod tests {
             assert_eq!(
                 refusal(&dir, &listen),
                 format!(
-                    "78 {} exists and is no socket: move it away, or give this daemon another `path` in [[listen]]",
+                    "78 {} exists and is no socket\nmove it away, or set another `path` in [[listen]]",
                     shown(&dir, &path)
                 )
             );
@@ -295,7 +312,7 @@ mod tests {
                 refusal(&dir, &listen),
                 format!(
                     "78 it cannot be told whether anybody listens on {} (Protocol wrong type for socket \
-                     (os error 91)): remove it if nobody does, or give another `path` in [[listen]]",
+                     (os error 91))\nremove it if nobody does, or set another `path` in [[listen]]",
                     shown(&dir, &path)
                 )
             );
@@ -310,7 +327,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("run/batchd/batchd.sock");
         let listen = Listen { path, mode: 0o600 };
-        assert_snapshot!(refusal(&dir, &listen), @"74 cannot make the directory DIR/run/batchd of the socket: DIR/run is not there: make it, or give another `path` in [[listen]]");
+        assert_snapshot!(refusal(&dir, &listen), @"
+        74 cannot make the directory DIR/run/batchd of the socket: DIR/run is not there
+        make it, with 'mkdir -p DIR/run', or set another `path` in [[listen]]
+        ");
     }
 
     /// What `check-config` lets pass can be bound.
@@ -335,12 +355,12 @@ mod tests {
         format!("DIR/{}", path.display())
     }
 
-    /// The exit code, and why.
+    /// The exit code, why, and what to do about it.
     #[track_caller]
     fn refusal(dir: &tempfile::TempDir, listen: &Listen) -> String {
-        let failure = Failure::from(bind(listen).unwrap_err());
+        let failure = open_all(std::slice::from_ref(listen), Vec::new()).unwrap_err();
         let root = dir.path().to_str().unwrap();
-        let text = failure.error.to_string().replace(root, "DIR");
-        format!("{} {text}", failure.code)
+        let hint = failure.hint.unwrap_or_default();
+        format!("{} {}\n{hint}", failure.code, failure.error).replace(root, "DIR")
     }
 }

@@ -135,6 +135,9 @@ fn effective_uid() -> u32 {
     std::fs::metadata("/proc/self").map_or(u32::MAX, |meta| meta.uid())
 }
 
+/// Fewer files than that may not suffice for long, whatever is configured.
+const DESCRIPTORS_FEW: u64 = 128;
+
 /// A queue has a descriptor or two, and so have each key and each connection: as many as the system grants.
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
@@ -145,6 +148,13 @@ fn raise_descriptor_limit() {
         && let Err(error) = setrlimit(Resource::Nofile, raised)
     {
         tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+    if let Some(limit) = granted.maximum.filter(|limit| *limit < DESCRIPTORS_FEW) {
+        tracing::warn!(
+            limit,
+            "few files may be open at a time, and each queue, key and connection takes one or two: raise LimitNOFILE= \
+             (or ulimit -n)"
+        );
     }
 }
 

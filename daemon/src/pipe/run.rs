@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use batchd_core::policy::{OnShutdown, Policy};
-use batchd_core::spool::SpoolError;
+use batchd_core::spool::{LockedSpool, SpoolError};
 use batchd_protocol::exit;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::unbounded_channel;
@@ -111,15 +111,20 @@ pub(crate) fn run(
     }
 }
 
-fn open_spool(config: &Config) -> Result<batchd_core::spool::LockedSpool, Failure> {
-    daemon::open_spool(config, "batchd pipe").map_err(|error| {
-        let is_locked = matches!(error.downcast_ref(), Some(SpoolError::Locked { .. }));
-        let mut failure = Failure::from(error);
-        if is_locked {
-            let hint =
-                "wait until that process has ended, or give this one a spool of its own with --spool";
-            failure.hint = Some(hint.to_owned());
-        }
+/// As the daemon does it; but what to do is about options, not about keys of a file.
+fn open_spool(config: &Config) -> Result<LockedSpool, Failure> {
+    daemon::open_spool(config, "batchd pipe").map_err(|mut failure| {
+        let is_locked = matches!(
+            failure.error.downcast_ref(),
+            Some(SpoolError::Locked { .. })
+        );
+        failure.hint = match failure.hint {
+            Some(_) if is_locked => Some(
+                "wait until that process has ended, or give this one a spool of its own with --spool"
+                    .to_owned(),
+            ),
+            hint => hint.map(|hint| hint.replace("`path` in [spool]", "--spool")),
+        };
         failure
     })
 }

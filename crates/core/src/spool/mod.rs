@@ -20,4 +20,4 @@ pub mod writer;
 
 pub use layout::{Layout, OpenName, Place, QueueLayout, ReadyBatch, ReadyName};
 pub use reader::ReadSpool;
-pub use root::{LockedSpool, SpoolError};
+pub use root::{Holder, LockedSpool, SpoolError};

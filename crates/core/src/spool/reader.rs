@@ -12,7 +12,7 @@ use crate::env::{Env, File};
 use crate::error::{At, FsError};
 use crate::spool::layout::Layout;
 use crate::spool::quarantine::Quarantine;
-use crate::spool::root::{SpoolError, locked, queue_names, read_format, read_text};
+use crate::spool::root::{SpoolError, locked, queue_names, read_format, writer};
 
 pub use crate::spool::root::FormatState;
 
@@ -123,8 +123,7 @@ fn share_lock(env: &Env, layout: &Layout) -> Result<Option<Arc<dyn File>>, Spool
     match env.fs.try_lock_shared(&path) {
         Ok(lock) => Ok(Some(lock)),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            let holder = read_text(env, &path).unwrap_or_default();
-            Err(locked(layout, &holder))
+            Err(locked(layout, writer(env, &path)))
         }
         Err(error) => match Err(error).at("lock", &path) {
             Err(error) if error.is_no_file() => Ok(None),

@@ -12,10 +12,6 @@ use crate::spool::layout::{Layout, QueueLayout, temporary};
 use crate::spool::quarantine::Quarantine;
 use crate::spool::replace::replace;
 
-/// Who holds a lock that is shared: a reader writes nothing, not even its name.
-const READERS: &str =
-    "a program that only reads it, such as batchctl with --spool; readers do not note who they are";
-
 /// What `FORMAT` says.
 pub const FORMAT: &str = "batchd-spool 1\n";
 
@@ -42,8 +38,8 @@ pub enum SpoolError {
     Locked {
         /// The spool.
         path: PathBuf,
-        /// What the holder wrote into the lock file.
-        holder: String,
+        /// Who.
+        holder: Holder,
     },
     /// Written by a newer program, and therefore not touched.
     #[error("spool {} has format '{found}', this program knows '{}'", path.display(), FORMAT.trim_end())]
@@ -61,6 +57,27 @@ pub enum SpoolError {
         /// What is missing.
         why: &'static str,
     },
+}
+
+/// Who has a spool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holder {
+    /// One who may write, with what it wrote into `LOCK`; that is nothing where the disk was full.
+    Writer(String),
+    /// Those who only read, who write nothing, not even who they are.
+    Readers,
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Writer(said) if said.is_empty() => "LOCK does not say which",
+            Self::Writer(said) => said,
+            Self::Readers => {
+                "a program that only reads it, such as batchctl with --spool; readers do not note who they are"
+            }
+        })
+    }
 }
 
 /// A spool that this process alone may write.
@@ -168,9 +185,9 @@ fn lock(env: &Env, layout: &Layout, holder: &str) -> Result<Arc<dyn File>, Spool
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             // What the file says is of the last daemon, where readers hold it.
             return Err(if env.fs.try_lock_shared(&path).is_ok() {
-                locked(layout, READERS)
+                locked(layout, Holder::Readers)
             } else {
-                locked(layout, &read_text(env, &path).unwrap_or_default())
+                locked(layout, writer(env, &path))
             });
         }
         other => other.at("lock", &path)?,
@@ -186,14 +203,17 @@ fn lock(env: &Env, layout: &Layout, holder: &str) -> Result<Arc<dyn File>, Spool
 }
 
 /// The error of a spool that `holder` has.
-pub(super) fn locked(layout: &Layout, holder: &str) -> SpoolError {
+pub(super) fn locked(layout: &Layout, holder: Holder) -> SpoolError {
     SpoolError::Locked {
         path: layout.root().to_path_buf(),
-        holder: match holder.trim_end() {
-            "" => "LOCK does not say which".to_owned(),
-            holder => holder.to_owned(),
-        },
+        holder,
     }
+}
+
+/// Who may write, by what `LOCK` says.
+pub(super) fn writer(env: &Env, lock: &Path) -> Holder {
+    let said = read_text(env, lock).unwrap_or_default();
+    Holder::Writer(said.trim_end().to_owned())
 }
 
 /// Names of the queues that have a directory, sorted.
@@ -278,7 +298,7 @@ fn set_aside(env: &Env, layout: &Layout, path: &Path) -> Result<(), FsError> {
     Ok(())
 }
 
-pub(super) fn read_text(env: &Env, path: &Path) -> io::Result<String> {
+fn read_text(env: &Env, path: &Path) -> io::Result<String> {
     let mut buf = [0; 256];
     let n = env.fs.open_read(path)?.read_at(&mut buf, 0)?;
     Ok(String::from_utf8_lossy(buf.get(..n).unwrap_or_default()).into_owned())
