@@ -154,7 +154,7 @@ impl From<ConfigErrors> for Failure {
     fn from(errors: ConfigErrors) -> Self {
         Self {
             error: anyhow::anyhow!("{errors}"),
-            hint: None,
+            hint: errors.hint(),
             code: exit::CONFIG,
         }
     }

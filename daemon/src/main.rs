@@ -54,10 +54,7 @@ fn run() -> u8 {
     surroundings.inherits_sockets = !inherited.is_empty();
     let found = match Config::find(args.config.as_deref(), &surroundings) {
         Ok(found) => found,
-        Err(errors) => {
-            complain(&errors.to_string());
-            return exit::CONFIG;
-        }
+        Err(errors) => return tell(&errors.into()),
     };
     if let Err(code) = prepare(args.log.as_deref().unwrap_or("info".as_ref()), None) {
         return code;
@@ -106,7 +103,9 @@ fn prepare(log: &OsStr, progress: Option<Progress>) -> Result<(), u8> {
 /// Says why it ended; gives the exit code.
 fn tell(failure: &Failure) -> u8 {
     // Not to the log, which a filter may keep quiet.
-    complain(&chain(&failure.error));
+    for line in chain(&failure.error).lines() {
+        complain(line);
+    }
     if let Some(hint) = &failure.hint {
         complain(&format!("hint: {hint}"));
     }

@@ -23,6 +23,9 @@ pub(crate) fn check_config(
         Err(errors) => {
             // Where not even that can be written, the exit code is all there is to say.
             writeln!(err, "{errors}").ok();
+            if let Some(hint) = errors.hint() {
+                writeln!(err, "hint: {hint}").ok();
+            }
             exit::CONFIG
         }
     }

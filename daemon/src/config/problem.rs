@@ -12,7 +12,7 @@ use super::units::{SizeError, TimeError};
 #[non_exhaustive]
 pub(crate) enum ConfigErrors {
     /// The file could not be read.
-    #[error("{}: cannot read the configuration: {source}{}", path.display(), remedy(source, *.uid))]
+    #[error("cannot read the configuration {}: {source}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -26,15 +26,48 @@ pub(crate) enum ConfigErrors {
     Invalid(Vec<ConfigError>),
 }
 
-/// What to do about a file that cannot be read.
-fn remedy(error: &io::Error, uid: u32) -> String {
+impl ConfigErrors {
+    /// What to do about it.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unreadable { path, uid, source } => hint_of_unreadable(path, *uid, source),
+            Self::Invalid(errors) => {
+                let mistakes = match errors.len() {
+                    1 => "this mistake".to_owned(),
+                    count => format!("these {count} mistakes"),
+                };
+                let first = errors.first()?;
+                let file = match &first.origin {
+                    Origin::BuiltIn => return Some(first.problem.hint_of_built_in()),
+                    Origin::CommandLine => return Some(OPTIONS.to_owned()),
+                    Origin::File(file, _) => file,
+                };
+                let file = file.display();
+                Some(format!(
+                    "mend {mistakes}, and look again with 'batchd check-config --config {file}'; {BUILT_IN}"
+                ))
+            }
+        }
+    }
+}
+
+const OPTIONS: &str = "'batchd pipe --help' shows the options";
+
+/// How to get a configuration to begin with: in an empty file nothing is said otherwise.
+const BUILT_IN: &str =
+    "'batchd check-config --config /dev/null' prints the one that is built in, to begin with";
+
+fn hint_of_unreadable(path: &Path, uid: u32, error: &io::Error) -> Option<String> {
+    let shown = path.display();
     match error.kind() {
         io::ErrorKind::NotFound => {
-            ": give an existing file to --config, or leave it out for the built-in configuration"
-                .to_owned()
+            Some(format!("give a file that is there to --config; {BUILT_IN}"))
         }
-        io::ErrorKind::PermissionDenied => format!(": user {uid} must be able to read it"),
-        _ => String::new(),
+        io::ErrorKind::PermissionDenied => Some(format!(
+            "user {uid} must be able to read it: 'ls -l {shown}' shows who may"
+        )),
+        io::ErrorKind::IsADirectory => Some("give the file in it to --config".to_owned()),
+        _ => None,
     }
 }
 
@@ -229,7 +262,7 @@ pub(crate) enum Problem {
     #[error("{0:?} is not a path from the root: write it from / on, without `..`")]
     Path(String),
     /// A path too long for a socket.
-    #[error("path of {bytes} bytes is too long for a socket: at most {max}")]
+    #[error("path of {bytes} bytes is too long for a socket: at most {max}; choose a shorter one")]
     SocketPath {
         /// Its length.
         bytes: usize,
@@ -279,6 +312,19 @@ pub(crate) enum Problem {
         /// The variable that says where.
         variable: &'static str,
     },
+}
+
+impl Problem {
+    /// What to do where it is what is built in that does not suffice.
+    fn hint_of_built_in(&self) -> String {
+        match self {
+            Self::NoPlace { .. } => {
+                "'HOME=DIR batchd' puts all of it below a directory; or name the places in a file, with --config FILE"
+                    .to_owned()
+            }
+            _ => format!("name another place in a file, with --config FILE; {BUILT_IN}"),
+        }
+    }
 }
 
 /// What to write instead: the most similar, or all there is.

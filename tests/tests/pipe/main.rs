@@ -310,10 +310,12 @@ fn settings_come_from_a_file_as_well() {
     assert_snapshot!(place.masked(&take("--config b.toml --queue lgos")), @r"
     Some(78)
     batchd: --queue: the configuration has no queue `lgos`: did you mean `logs`?
+    batchd: hint: 'batchd pipe --help' shows the options
     ");
     assert_snapshot!(place.masked(&take("--config b.toml")), @r"
     Some(78)
     batchd: --sink: where the batches go is not known: give `--sink file:DIR`, or a configuration whose queue has a sink
+    batchd: hint: 'batchd pipe --help' shows the options
     ");
     take("--config b.toml --queue logs --max-items 4").success();
     assert_eq!(place.batches(), [4, 4, 2]);
@@ -352,24 +354,30 @@ fn what_is_wrong_is_said_before_anything_is_read() {
     --max-items 5x --max-age 5 --overflow blok --interval-jitter 5%
     Some(78)
     batchd: --max-items: found a string, expected an integer; or "off"
-    --max-age: 5 has no unit: write a time such as "5s"; or "off"
-    --overflow: unknown value "blok": did you mean `block`?
-    --interval-jitter: there is no `interval` for it here: set one, or leave this out
+    batchd: --max-age: 5 has no unit: write a time such as "5s"; or "off"
+    batchd: --overflow: unknown value "blok": did you mean `block`?
+    batchd: --interval-jitter: there is no `interval` for it here: set one, or leave this out
+    batchd: hint: 'batchd pipe --help' shows the options
     --sink-option encodign=raw
     Some(78)
     batchd: command line: unknown key `encodign` in [queues.default.sink]: did you mean `encoding`?
+    batchd: hint: 'batchd pipe --help' shows the options
     --sink-option encoding=yaml
     Some(78)
     batchd: --sink-option encoding: unknown value "yaml": expected one of `lines`, `ndjson`, `json-array`, `raw`, `length-prefixed`
+    batchd: hint: 'batchd pipe --help' shows the options
     --queue Logs
     Some(78)
     batchd: --queue: 'Logs' is not a queue name: 1 to 64 of a-z, 0-9, '.', '_', '-', the first a letter or digit
+    batchd: hint: 'batchd pipe --help' shows the options
     --config missing.toml
     Some(78)
-    batchd: missing.toml: cannot read the configuration: No such file or directory (os error 2): give an existing file to --config, or leave it out for the built-in configuration
+    batchd: cannot read the configuration missing.toml: No such file or directory (os error 2)
+    batchd: hint: give a file that is there to --config; 'batchd check-config --config /dev/null' prints the one that is built in, to begin with
     ["pipe"]
     Some(78)
     batchd: --sink: where the batches go is not known: give `--sink file:DIR`, or a configuration whose queue has a sink
+    batchd: hint: 'batchd pipe --help' shows the options
     ["pipe", "--sink", "out"]
     Some(64)
     error: invalid value 'out' for '--sink <TYPE:TARGET>': a type and where it goes, as in file:DIR
@@ -378,6 +386,7 @@ fn what_is_wrong_is_said_before_anything_is_read() {
     ["pipe", "--sink", "fiel:out"]
     Some(78)
     batchd: --sink: unknown value "fiel": did you mean `file`?
+    batchd: hint: 'batchd pipe --help' shows the options
     "#);
     let root = fs::read_dir(place.root()).expect("a directory");
     assert_eq!(root.count(), 1, "there is nothing but the input");

@@ -9,13 +9,19 @@ use crate::config::model::SinkConfig;
 use crate::config::problem::ConfigErrors;
 use crate::config::{Config, Surroundings, check_config, variables};
 
+/// What is said of it: the mistakes, and what to do.
+fn told(errors: &ConfigErrors) -> String {
+    format!("{errors}\nhint: {}", errors.hint().unwrap_or_default())
+}
+
 #[test]
 fn a_user_without_a_home() {
     let nobody = Surroundings::new(1000, |_| None);
-    assert_snapshot!(Config::built_in(&nobody).unwrap_err(), @"
+    assert_snapshot!(told(&Config::built_in(&nobody).unwrap_err()), @"
     built-in configuration: where to put the spool is not known: set spool.path, or the variable XDG_STATE_HOME or HOME
     built-in configuration: where to put the socket is not known: set path in [[listen]], or the variable XDG_RUNTIME_DIR or HOME
     built-in configuration: where to put delivered batches is not known: set queues.default.sink, or the variable XDG_STATE_HOME or HOME
+    hint: 'HOME=DIR batchd' puts all of it below a directory; or name the places in a file, with --config FILE
     ");
     let text = "[spool]\npath = '/s'\n[[listen]]\npath = '/l'\n[queues.default]\nsink = 'off'";
     assert!(parse_as(text.as_bytes(), &nobody).is_ok());
@@ -33,14 +39,20 @@ fn a_file_of_somebody_else() {
         uid: 1000,
         source: std::io::ErrorKind::PermissionDenied.into(),
     };
-    assert_snapshot!(errors, @"/b.toml: cannot read the configuration: permission denied: user 1000 must be able to read it");
+    assert_snapshot!(told(&errors), @"
+    cannot read the configuration /b.toml: permission denied
+    hint: user 1000 must be able to read it: 'ls -l /b.toml' shows who may
+    ");
 }
 
 #[test]
 fn a_home_too_deep_for_a_socket() {
     let home = format!("/{}", "x".repeat(100));
     let deep = user(&home);
-    assert_snapshot!(Config::built_in(&deep).unwrap_err(), @"built-in configuration: listen.path: path of 133 bytes is too long for a socket: at most 103");
+    assert_snapshot!(told(&Config::built_in(&deep).unwrap_err()), @"
+    built-in configuration: listen.path: path of 133 bytes is too long for a socket: at most 103; choose a shorter one
+    hint: name another place in a file, with --config FILE; 'batchd check-config --config /dev/null' prints the one that is built in, to begin with
+    ");
 }
 
 #[test]
@@ -87,15 +99,38 @@ fn check_config_says_all_that_is_wrong() {
     let file = dir.path().join("b.toml");
     let (code, out, err) = checked(Some(&file), &root());
     assert_eq!((code, out.as_str()), (78, ""));
-    assert_eq!(
-        err.replace(dir.path().to_str().unwrap(), "DIR"),
-        "DIR/b.toml: cannot read the configuration: No such file or directory (os error 2): give an existing file to \
-         --config, or leave it out for the built-in configuration\n"
-    );
+    let masked = |text: &str| text.replace(dir.path().to_str().unwrap(), "DIR");
+    assert_snapshot!(masked(&err), @"
+    cannot read the configuration DIR/b.toml: No such file or directory (os error 2)
+    hint: give a file that is there to --config; 'batchd check-config --config /dev/null' prints the one that is built in, to begin with
+    ");
 
     std::fs::write(&file, "a = 1\nb = 2").unwrap();
     let (code, out, err) = checked(Some(&file), &root());
-    assert_eq!((code, out.as_str(), err.lines().count()), (78, "", 2));
+    assert_eq!((code, out.as_str()), (78, ""));
+    assert_snapshot!(masked(&err), @"
+    DIR/b.toml:1:1: unknown key `a` at the top of the file: expected one of `spool`, `listen`, `limits`, `engine`, `queues`
+    DIR/b.toml:2:1: unknown key `b` at the top of the file: expected one of `spool`, `listen`, `limits`, `engine`, `queues`
+    hint: mend these 2 mistakes, and look again with 'batchd check-config --config DIR/b.toml'; 'batchd check-config --config /dev/null' prints the one that is built in, to begin with
+    ");
+    std::fs::write(&file, "a = 1").unwrap();
+    let (_, _, err) = checked(Some(&file), &root());
+    assert_snapshot!(masked(&err), @"
+    DIR/b.toml:1:1: unknown key `a` at the top of the file: expected one of `spool`, `listen`, `limits`, `engine`, `queues`
+    hint: mend this mistake, and look again with 'batchd check-config --config DIR/b.toml'; 'batchd check-config --config /dev/null' prints the one that is built in, to begin with
+    ");
+    let (_, _, err) = checked(Some(dir.path()), &root());
+    assert_snapshot!(masked(&err), @"
+    cannot read the configuration DIR: Is a directory (os error 21)
+    hint: give the file in it to --config
+    ");
+}
+
+/// As the hints say.
+#[test]
+fn an_empty_file_is_the_configuration_that_is_built_in() {
+    let empty = Config::load(Path::new("/dev/null"), &root()).unwrap();
+    assert_eq!(empty, Config::built_in(&root()).unwrap());
 }
 
 #[test]

@@ -258,7 +258,7 @@ fn sockets() {
     b.toml:2:9: missing key `path` in [[listen]]: set it to the path of a socket
     b.toml:5:16: listen[1].path: "batchd.sock" is not a path from the root: write it from / on, without `..`
     b.toml:6:16: listen[1].mode: found an integer, expected an octal mode such as "0660"
-    b.toml:8:16: listen[2].path: path of 104 bytes is too long for a socket: at most 103
+    b.toml:8:16: listen[2].path: path of 104 bytes is too long for a socket: at most 103; choose a shorter one
     b.toml:9:16: listen[2].mode: "1777" is no mode: an octal number from "0000" to "0777"
     b.toml:11:16: listen[3].path: "/run/../a" is not a path from the root: write it from / on, without `..`
     b.toml:12:16: listen[3].mode: "+660" is no mode: an octal number from "0000" to "0777"
