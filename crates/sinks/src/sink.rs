@@ -97,4 +97,13 @@ pub trait Sink: Send {
     /// [`SinkError`]: the batch stays in the spool and is tried again.
     fn deliver(&mut self, delivery: &Delivery, items: &mut dyn ItemSource)
     -> Result<(), SinkError>;
+
+    /// Looks whether a delivery could begin now, and changes nothing: so that a mistake is told before the first batch
+    /// is due. A delivery may do better, or worse.
+    ///
+    /// # Errors
+    /// [`SinkError`]: what the delivery would fail with.
+    fn look(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
 }

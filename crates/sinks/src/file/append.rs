@@ -66,6 +66,16 @@ impl Append {
         outcome
     }
 
+    pub(super) fn look(&self) -> Result<(), SinkError> {
+        directory::look(directory::parent_of(&self.path))?;
+        self.expect_file()?;
+        match directory::may_write(&self.path) {
+            // The first delivery makes it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            may => may.at("write to", &self.path),
+        }
+    }
+
     fn attempt(&self, delivery: &Delivery, items: &mut dyn ItemSource) -> Result<(), SinkError> {
         let file = self.open_locked()?;
         let recorded = self.record_file.read()?;
@@ -110,12 +120,7 @@ impl Append {
     /// what this one is writing.
     fn open_locked(&self) -> Result<File, SinkError> {
         // Before it is opened: to open a pipe for writing waits for a reader.
-        if fs::metadata(&self.path).is_ok_and(|found| !found.is_file()) {
-            return Err(SinkError::retryable(format!(
-                "{} is not a regular file, so nothing can be appended to it safely: change `path`",
-                self.path.display()
-            )));
-        }
+        self.expect_file()?;
         let file = OpenOptions::new()
             .append(true)
             .create(true)
@@ -134,6 +139,17 @@ impl Append {
             }
             Err(TryLockError::Error(error)) => Err(error).at("lock", &self.path),
         }
+    }
+
+    /// Makes sure that nothing else than a file is there.
+    fn expect_file(&self) -> Result<(), SinkError> {
+        if fs::metadata(&self.path).is_ok_and(|found| !found.is_file()) {
+            return Err(SinkError::retryable(format!(
+                "{} is not a regular file, so nothing can be appended to it safely: change `path`",
+                self.path.display()
+            )));
+        }
+        Ok(())
     }
 
     /// Brings file and record into step, so that they agree on where the append begins.
@@ -501,7 +517,7 @@ mod tests {
         );
         assert_snapshot!(
             failure("a/b/out.log"),
-            @"directory ROOT/a/b does not exist, nor does ROOT/a: create it or change `path`"
+            @"directory ROOT/a/b does not exist, nor does ROOT/a: make it, with 'mkdir -p ROOT/a', or change `path`"
         );
         assert_snapshot!(
             failure("file/out.log"),

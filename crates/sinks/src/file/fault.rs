@@ -3,6 +3,8 @@
 use std::io;
 use std::path::Path;
 
+use rustix::process::geteuid;
+
 use crate::sink::SinkError;
 
 /// Says what was tried, and on what, of a failure.
@@ -14,7 +16,7 @@ pub(super) trait At<T> {
 impl<T> At<T> for io::Result<T> {
     fn at(self, doing: &str, path: &Path) -> Result<T, SinkError> {
         self.map_err(|error| {
-            let hint = hint(error.kind())
+            let hint = hint(error.kind(), path)
                 .map(|hint| format!(": {hint}"))
                 .unwrap_or_default();
             SinkError::retryable(format!("cannot {doing} {}: {error}{hint}", path.display()))
@@ -22,19 +24,31 @@ impl<T> At<T> for io::Result<T> {
     }
 }
 
-fn hint(kind: io::ErrorKind) -> Option<&'static str> {
+fn hint(kind: io::ErrorKind, path: &Path) -> Option<String> {
     match kind {
         io::ErrorKind::PermissionDenied => {
-            Some("the daemon's user needs to read, write and enter the directory")
+            // The one that is there, where it is about one that is to be made.
+            let there = path.ancestors().find(|path| path.exists());
+            Some(format!(
+                "user {} must be able to read, write and enter the directory ('ls -ld {}' shows who may), or change \
+                 `path`",
+                geteuid().as_raw(),
+                there.unwrap_or(path).display()
+            ))
         }
         io::ErrorKind::ReadOnlyFilesystem => Some(
-            "the file system is mounted read-only, for systemd's sandbox perhaps: see ReadWritePaths=",
+            "the file system is mounted read-only, for systemd's sandbox perhaps: see ReadWritePaths=, or change `path`"
+                .to_owned(),
         ),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Some("free some space there or change `path`")
+            Some("free some space there or change `path`".to_owned())
         }
         io::ErrorKind::NotADirectory => {
-            Some("something in `path` is a file where a directory is needed")
+            let file = path.ancestors().find(|path| path.is_file())?;
+            Some(format!(
+                "{} is a file: move it away or change `path`",
+                file.display()
+            ))
         }
         _ => None,
     }
@@ -57,9 +71,10 @@ mod tests {
             message(io::ErrorKind::StorageFull),
             @"cannot write /a/b: no storage space: free some space there or change `path`"
         );
+        let user = format!("user {} ", geteuid().as_raw());
         insta::assert_snapshot!(
-            message(io::ErrorKind::PermissionDenied),
-            @"cannot write /a/b: permission denied: the daemon's user needs to read, write and enter the directory"
+            message(io::ErrorKind::PermissionDenied).replace(&user, "user N "),
+            @"cannot write /a/b: permission denied: user N must be able to read, write and enter the directory ('ls -ld /' shows who may), or change `path`"
         );
         insta::assert_snapshot!(
             message(io::ErrorKind::TimedOut),

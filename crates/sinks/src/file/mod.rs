@@ -1,6 +1,6 @@
 //! Batches as files: one for each, or all appended to one.
 //!
-//! Nothing is touched before the first delivery. A delivery returns when the bytes and the names that lead
+//! Nothing is changed before the first delivery; a look says what it would fail with. A delivery returns when the bytes and the names that lead
 //! to them are on the medium; until then a reader sees nothing of it (one file for each batch) or may see
 //! the beginning of it (append). Every failure can be tried again, and an attempt that failed takes back what
 //! it wrote, unless all but the last sync went well: then the repeat finds it.

@@ -47,28 +47,24 @@ impl PerBatch {
     ) -> Result<(), SinkError> {
         self.prepare(&delivery.queue)?;
         let target = self.directory.join(self.template.name(delivery));
-        // Dropped on any error, and then removed.
+        // Dropped on any error, and then removed. Messages call it by the name that it is to have: its own says
+        // nothing to anybody.
         let temporary = self.create_temporary(&delivery.queue)?;
-        copy_items(
-            self.format,
-            delivery,
-            items,
-            temporary.as_file(),
-            temporary.path(),
-        )?;
+        copy_items(self.format, delivery, items, temporary.as_file(), &target)?;
         if !self.sync_failed && holds_the_same(&target, temporary.path())? {
             return self
                 .note_sync(sync_file(&target).and_then(|()| directory::sync(&self.directory)));
         }
-        temporary
-            .as_file()
-            .sync_all()
-            .at("sync", temporary.path())?;
+        temporary.as_file().sync_all().at("sync", &target)?;
         temporary
             .persist(&target)
             .map_err(|error| error.error)
             .at("rename a file to", &target)?;
         self.note_sync(directory::sync(&self.directory))
+    }
+
+    pub(super) fn look(&self) -> Result<(), SinkError> {
+        directory::look(&self.directory)
     }
 
     fn prepare(&mut self, queue: &QueueName) -> Result<(), SinkError> {
@@ -322,7 +318,7 @@ mod tests {
         assert_eq!(names(&root.path().join("new")).len(), 1);
         assert_snapshot!(
             failure(&FileSinkConfig::new(root.path().join("a/b")), root.path()),
-            @"directory ROOT/a/b does not exist, nor does ROOT/a: create it or change `path`"
+            @"directory ROOT/a/b does not exist, nor does ROOT/a: make it, with 'mkdir -p ROOT/a', or change `path`"
         );
     }
 
@@ -336,7 +332,7 @@ mod tests {
         );
         assert_snapshot!(
             failure(&FileSinkConfig::new(root.path().join("file/a")), root.path()),
-            @"cannot look into ROOT/file/a: Not a directory (os error 20): something in `path` is a file where a directory is needed"
+            @"cannot look into ROOT/file/a: Not a directory (os error 20): ROOT/file is a file: move it away or change `path`"
         );
     }
 

@@ -19,7 +19,7 @@ enum Kind {
 }
 
 impl FileSink {
-    /// Takes a configuration. Nothing on the disk is looked at or created until the first delivery.
+    /// Takes a configuration. Nothing on the disk is created until the first delivery.
     ///
     /// # Errors
     /// As [`FileSinkConfig::check`].
@@ -47,6 +47,13 @@ impl Sink for FileSink {
         match &mut self.kind {
             Kind::PerBatch(per_batch) => per_batch.deliver(delivery, items),
             Kind::Append(append) => append.deliver(delivery, items),
+        }
+    }
+
+    fn look(&self) -> Result<(), SinkError> {
+        match &self.kind {
+            Kind::PerBatch(per_batch) => per_batch.look(),
+            Kind::Append(append) => append.look(),
         }
     }
 }
