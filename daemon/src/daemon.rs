@@ -1,6 +1,7 @@
 //! From a configuration to a running daemon, and back to nothing.
 
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -16,7 +17,7 @@ use crate::engine::{Engine, dispatch, housekeeping, index, recall};
 use crate::failure::{Failure, Place};
 use crate::signals::Told;
 use crate::systemd::Manager;
-use crate::{directories, engine, ingest, listen, signals};
+use crate::{directories, engine, ingest, listen, signals, sinks};
 
 /// At least so long a stop waits for dispatchers, also where flushing has taken all of `shutdown_timeout`: they have
 /// to hear of it.
@@ -40,8 +41,9 @@ pub(crate) fn run(
     inherited: Vec<UnixListener>,
     manager: &Manager,
 ) -> Result<(), Failure> {
-    let Found { config, file } = found;
-    let origin = file.map_or("built-in".to_owned(), |path| path.display().to_string());
+    let config = &found.config;
+    let file = found.file.as_deref().map(Path::display);
+    let origin = file.map_or("built-in".to_owned(), |path| path.to_string());
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         config = origin,
@@ -56,8 +58,12 @@ pub(crate) fn run(
     })
     .context("cannot install signal handlers")?;
     let patience = manager.recovering(&config.spool.path);
-    let spool = open_spool(&config, "batchd")?;
-    let engine = Engine::open(&config, spool, move |what| {
+    let spool = open_spool(config, "batchd")?;
+    if let Some(Err(error)) = found.state.as_deref().map(directories::make_durable) {
+        // Where batches go may be there all the same; whoever delivers will see.
+        tracing::warn!(error = format!("{error:#}"), "nothing can be delivered yet");
+    }
+    let engine = Engine::open(config, spool, move |what| {
         // The receiver lives until the process ends.
         events.send(Event::Broken(what)).ok();
     })
@@ -70,7 +76,7 @@ pub(crate) fn run(
     let sockets = listen::open_all(&config.listen, inherited)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .max_blocking_threads(engine::blocking_threads(&config))
+        .max_blocking_threads(engine::blocking_threads(config))
         .thread_name("main")
         .enable_all()
         .build()
@@ -82,13 +88,14 @@ pub(crate) fn run(
         None
     });
     let dispatchers = dispatch::start_all(&engine, runtime.handle());
-    let ingest = ingest::start(&engine, runtime.handle(), &config, &sockets)
+    let ingest = ingest::start(&engine, runtime.handle(), config, &sockets)
         .context("cannot start ingest")?;
     engine.serve();
     for socket in &sockets {
         tracing::info!(%socket, "ready");
     }
     manager.ready(|| engine.summary());
+    sinks::look_aside(found.clone());
 
     let ended = match obey(&engine, &event, manager) {
         Err(what) => {

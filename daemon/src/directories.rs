@@ -1,4 +1,5 @@
-//! The spool's directory, made so that a power cut does not take it with what is acknowledged in it.
+//! The daemon's own directories, made so that a power cut does not take that of the spool with what is acknowledged in
+//! it.
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, ErrorKind};
@@ -40,9 +41,7 @@ fn make(path: &Path, sync: &dyn Fn(&Path) -> io::Result<()>) -> anyhow::Result<(
                 return Err(advised.into());
             }
             made => {
-                made.with_context(|| {
-                    format!("cannot make the directory {} of the spool", path.display())
-                })?;
+                made.with_context(|| format!("cannot make the directory {}", path.display()))?;
             }
         }
     }

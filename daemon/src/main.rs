@@ -11,6 +11,7 @@ mod listen;
 mod logging;
 mod pipe;
 mod signals;
+mod sinks;
 mod systemd;
 
 use std::ffi::{OsStr, OsString};

@@ -5,19 +5,22 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-use super::model::Config;
+use super::model::{Config, SinkConfig};
 use super::problem::{ConfigErrors, Faults, Problem};
 use super::resolve::resolve;
 use super::schema::ConfigFile;
 use super::surroundings::Surroundings;
 
 /// A configuration and where it is from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Found {
     /// What it says.
     pub(crate) config: Config,
     /// The file; nothing where it is the built-in one.
     pub(crate) file: Option<PathBuf>,
+    /// The directory above the one where batches go when nobody says where, if some go there: made at the start, since
+    /// a sink makes no more than one level.
+    pub(crate) state: Option<PathBuf>,
 }
 
 impl Config {
@@ -61,7 +64,18 @@ impl Config {
             Some(file) => Self::load(file, surroundings)?,
             None => Self::built_in(surroundings)?,
         };
-        Ok(Found { config, file })
+        let usual = surroundings.delivered().filter(|usual| {
+            let mut queues = config.queues.values();
+            queues.any(
+                |queue| matches!(&queue.sink, Some(SinkConfig::File(sink)) if sink.path == *usual),
+            )
+        });
+        let state = usual.and_then(|usual| usual.parent().map(Path::to_path_buf));
+        Ok(Found {
+            config,
+            file,
+            state,
+        })
     }
 
     /// The configuration in the contents of the file `path`.
