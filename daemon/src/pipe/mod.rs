@@ -7,6 +7,7 @@
 
 mod args;
 mod control;
+mod end;
 mod input;
 mod intake;
 mod progress;

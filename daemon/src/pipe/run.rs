@@ -11,7 +11,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use batchd_core::policy::{OnShutdown, Policy};
 use batchd_core::spool::{LockedSpool, SpoolError};
-use batchd_protocol::exit;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::time::Instant;
@@ -22,15 +21,15 @@ use super::input::{Event, Input};
 use super::intake::{Bounds, Intake, Stop};
 use super::progress::{Done, Progress};
 use super::source::{Resume, Source};
-use crate::config::{Config, Surroundings};
-use crate::engine::{self, Engine, Queue, dispatch, drain, housekeeping};
+use crate::config::{Config, Found, Surroundings};
+use crate::engine::{self, Engine, Queue, dispatch, housekeeping};
 use crate::failure::Failure;
-use crate::{daemon, signals};
+use crate::{daemon, signals, sinks};
 
 /// A person sees something new this often.
-const SHOW_INTERVAL: Duration = Duration::from_millis(100);
+pub(super) const SHOW_INTERVAL: Duration = Duration::from_millis(100);
 /// At least so long an attempt that is under way at the end is waited for.
-const STOP_AT_LEAST: Duration = Duration::from_secs(1);
+pub(super) const STOP_AT_LEAST: Duration = Duration::from_secs(1);
 /// So many seals are read at once.
 const SEALS_AT_ONCE: usize = 64;
 
@@ -89,6 +88,11 @@ pub(crate) fn run(
     let house = housekeeping::start(Arc::clone(&engine)).context("start a thread")?;
     let dispatchers = dispatch::start_all(&engine, runtime.handle());
     engine.serve();
+    sinks::look_aside(Found {
+        config: config.clone(),
+        file: None,
+        state: None,
+    });
 
     let mut pipe = Pipe::open(args, &policy, engine, queue, control, progress)?;
     let stop = runtime.block_on(pipe.take_all()).err();
@@ -135,12 +139,12 @@ fn shut_down(runtime: Runtime) {
 }
 
 /// What runs.
-struct Pipe<'a> {
-    control: Control,
-    queue: Arc<Queue>,
-    intake: Intake,
+pub(super) struct Pipe<'a> {
+    pub(super) control: Control,
+    pub(super) queue: Arc<Queue>,
+    pub(super) intake: Intake,
     input: Input,
-    progress: &'a Progress,
+    pub(super) progress: &'a Progress,
     is_file: bool,
     /// How often a line says what is durable.
     report: Duration,
@@ -148,16 +152,7 @@ struct Pipe<'a> {
     report_due: Instant,
     /// Bytes that were read.
     bytes: u64,
-    on_shutdown: OnShutdown,
-}
-
-/// What was waited for at the end.
-#[derive(Debug, Default)]
-struct Fate {
-    /// Batches, with the items of each.
-    batches: Vec<(u64, u64)>,
-    /// A signal came meanwhile.
-    signal: Option<&'static str>,
+    pub(super) on_shutdown: OnShutdown,
 }
 
 impl<'a> Pipe<'a> {
@@ -271,7 +266,7 @@ impl<'a> Pipe<'a> {
         }
     }
 
-    fn show(&mut self) {
+    pub(super) fn show(&mut self) {
         if self.progress.is_drawn() {
             self.progress.show(self.done());
         } else if self.is_reporting() && Instant::now() >= self.report_due {
@@ -293,109 +288,6 @@ impl<'a> Pipe<'a> {
             self.progress.say(&format!("{items} durable"));
         }
     }
-
-    /// Closes what is open and waits until the sink has everything, unless a signal has ended the pipe and what is
-    /// open is to be kept.
-    async fn deliver(&mut self, stop: Option<&Stop>, deadline: Instant) -> Fate {
-        let is_kept = self.on_shutdown == OnShutdown::Keep;
-        if matches!(stop, Some(Stop::Signal(_))) && is_kept {
-            return Fate::default();
-        }
-        let batches = self.queue.commit.flush();
-        self.control.engine.house.ring();
-        self.queue.hurry.notify_waiters();
-        let mut fate = Fate::default();
-        let (engine, queue) = (Arc::clone(&self.control.engine), Arc::clone(&self.queue));
-        let mut delivered = std::pin::pin!(drain::delivered(&engine, &queue, &batches));
-        loop {
-            tokio::select! {
-                () = &mut delivered => break,
-                () = tokio::time::sleep_until(deadline) => break,
-                stop = self.control.until_stopped() => {
-                    if let Stop::Signal(signal) = stop {
-                        fate.signal = Some(signal);
-                    }
-                    break;
-                }
-                () = tokio::time::sleep(SHOW_INTERVAL), if self.progress.is_drawn() => self.show(),
-            }
-        }
-        fate.batches.clone_from(&batches);
-        fate
-    }
-
-    /// Says how it ended.
-    fn tell(&mut self, stop: Option<Stop>, fate: &Fate, config: &Config) -> Result<Ended, Failure> {
-        let spool = config.spool.path.display();
-        let taken = count(self.intake.durable, "item is", "items are");
-        let held = self.queue.commit.lock().held().items;
-        if let Some(signal) = fate.signal.or(match stop {
-            Some(Stop::Signal(signal)) => Some(signal),
-            _ => None,
-        }) {
-            let waiting = count(held, "item waits", "items wait");
-            self.progress.say(&format!(
-                "stopped by {signal}: {taken} taken and durable; {waiting} in {spool} for the next start"
-            ));
-            return Ok(Ended::BySignal(signal));
-        }
-        match (stop.map(|stop| why(stop, &taken)), self.left(fate, config)) {
-            (Some(failure), left) => {
-                if let Some(left) = left {
-                    self.progress
-                        .write(format!("batchd: {}\n", left.error).as_bytes());
-                }
-                Err(failure)
-            }
-            (None, Some(left)) => Err(left),
-            (None, None) => {
-                let taken = match self.intake.durable {
-                    0 => "nothing new was taken".to_owned(),
-                    durable => format!("{} taken", count(durable, "item", "items")),
-                };
-                self.progress.say(&format!("{taken}, all is delivered"));
-                Ok(Ended::Delivered)
-            }
-        }
-    }
-
-    /// What is not delivered.
-    fn left(&self, fate: &Fate, config: &Config) -> Option<Failure> {
-        let spool = config.spool.path.display();
-        let waiting = self.queue.commit.undelivered(&fate.batches);
-        if waiting > 0 {
-            let held = self.queue.commit.lock().held().items;
-            let items = count(held, "item is", "items are");
-            let batches = count(waiting as u64, "batch", "batches");
-            let error = match &self.queue.delivery().last_error {
-                Some(error) => format!(": {error}"),
-                None => String::new(),
-            };
-            return Some(Failure {
-                error: anyhow::anyhow!(
-                    "{items} not delivered, in {batches} that the spool {spool} keeps{error}"
-                ),
-                hint: Some(
-                    "mend what the sink says and run the same command again: it delivers them first"
-                        .to_owned(),
-                ),
-                code: exit::TEMPFAIL,
-            });
-        }
-        let counters = self.queue.commit.lock().counters();
-        let (dropped, expired) = (counters.batches_dropped, counters.batches_expired);
-        (dropped + expired > 0).then(|| Failure {
-            error: anyhow::anyhow!(
-                "not all was delivered: {} dropped, {} past `lifespan`",
-                count(dropped, "batch was", "batches were"),
-                count(expired, "was", "were"),
-            ),
-            hint: Some(format!(
-                "'batchctl ls --spool {spool}' shows what was set aside"
-            )),
-            code: exit::FAILURE,
-        })
-    }
 }
 
 /// Finds where a file is gone on with, and says so.
@@ -408,7 +300,7 @@ fn resume(source: &mut Source, queue: &Queue, progress: &Progress) -> io::Result
     let from = resume.from;
     if resume.is_rewritten {
         progress.say("the file was written anew since it was taken: it is taken from its start");
-    } else if resume.has_been_taken() {
+    } else if resume.is_known {
         progress.say(&format!(
             "goes on at byte {from}: what is before it was taken already"
         ));
@@ -421,37 +313,7 @@ fn resume(source: &mut Source, queue: &Queue, progress: &Progress) -> io::Result
     Ok(resume)
 }
 
-fn why(stop: Stop, taken: &str) -> Failure {
-    let (error, hint, code) = match stop {
-        Stop::TooLong(too_long, at) => (
-            anyhow::anyhow!(
-                "the item at byte {at} of the input is longer than {} bytes, and never taken",
-                too_long.bytes_max
-            ),
-            "split it, or raise `max_bytes` of the queue and `item_bytes_max` in [limits] of --config".to_owned(),
-            exit::DATAERR,
-        ),
-        Stop::Input(error) => (
-            anyhow::Error::new(error).context("cannot read standard input"),
-            format!("{taken} durable; the same command goes on behind them where the input is a file"),
-            exit::IOERR,
-        ),
-        Stop::Refused(why) => (
-            anyhow::anyhow!("not taken: {why}"),
-            format!("{taken} durable; `--overflow block` waits for room instead"),
-            exit::TEMPFAIL,
-        ),
-        // Those have been told already.
-        Stop::Signal(what) => (anyhow::anyhow!(what), String::new(), exit::TEMPFAIL),
-        Stop::Broken(what) => return Failure::broken(what),
-    };
-    Failure {
-        error,
-        hint: Some(hint).filter(|hint| !hint.is_empty()),
-        code,
-    }
-}
-
-fn count(number: u64, one: &str, many: &str) -> String {
+/// A number of things.
+pub(super) fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }

@@ -47,6 +47,8 @@ pub(super) struct Resume {
     pub(super) from: u64,
     /// A submission behind that, of which it has a part.
     pub(super) partly: Option<Partly>,
+    /// It has something of it that is not taken again.
+    pub(super) is_known: bool,
     /// It has had something that is not there any more: the file was written anew, or cut.
     pub(super) is_rewritten: bool,
 }
@@ -58,13 +60,6 @@ pub(super) struct Partly {
     pub(super) end: u64,
     /// How many of its items are kept.
     pub(super) items: u32,
-}
-
-impl Resume {
-    /// Whether some of it is not to be taken again.
-    pub(super) const fn has_been_taken(&self) -> bool {
-        self.from > 0 || self.partly.is_some()
-    }
 }
 
 impl Source {
@@ -134,6 +129,7 @@ impl FileSource {
         if resume.from < self.start {
             resume.from = self.start;
             resume.partly = None;
+            resume.is_known = false;
         }
         self.file.seek(SeekFrom::Start(resume.from))?;
         Ok(resume)
@@ -161,8 +157,9 @@ impl FileSource {
                 break;
             }
         }
+        resume.is_known = resume.from > 0 || resume.partly.is_some();
         let was_had = !kept.whole.is_empty() || !kept.partly.is_empty();
-        resume.is_rewritten = was_had && resume.from == 0 && resume.partly.is_none();
+        resume.is_rewritten = was_had && !resume.is_known;
         Ok(resume)
     }
 
@@ -261,6 +258,7 @@ mod tests {
         let expected = Resume {
             from: 9000,
             partly,
+            is_known: true,
             is_rewritten: false,
         };
         assert_eq!(resume, expected);

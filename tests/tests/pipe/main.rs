@@ -107,7 +107,8 @@ fn a_file_is_taken_from_where_it_stands() {
     let mut shell = Command::new("sh");
     shell.args(["-c", script, "sh"]);
     shell.args(place.words("")).current_dir(place.root());
-    run(&mut shell, b"").success();
+    let said = run(&mut shell, b"").success();
+    assert!(!said.stderr.contains("taken already"), "{said}");
     // `read` takes a byte at a time, and leaves the file behind the first line.
     assert_eq!(place.delivered(), lines(1..10));
 }
