@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-const OF_A_FILE: &str = "{bar:30} {bytes}/{total_bytes}  {msg}  {eta} left";
+const OF_A_FILE: &str = "{bar:20} {bytes}/{total_bytes}  {msg}";
 const OF_A_STREAM: &str = "{spinner} {bytes}, {bytes_per_sec}  {msg}";
 /// A bar is drawn at most so often in a second.
 const DRAWS_PER_SECOND: u8 = 10;
@@ -48,16 +48,13 @@ impl Progress {
 
     /// Begins: a file of so many bytes, of which some were done before, or an input without an end.
     pub(super) fn begin(&self, file: Option<(u64, u64)>) {
-        let template = match file {
-            Some((done, length)) => {
-                self.bar.set_length(length);
-                self.bar.set_position(done);
-                OF_A_FILE
-            }
-            None => OF_A_STREAM,
-        };
+        let template = file.map_or(OF_A_STREAM, |_| OF_A_FILE);
         if let Ok(style) = ProgressStyle::with_template(template) {
             self.bar.set_style(style);
+        }
+        if let Some((done, length)) = file {
+            self.bar.set_length(length);
+            self.bar.set_position(done);
         }
     }
 

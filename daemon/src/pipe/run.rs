@@ -281,7 +281,7 @@ impl<'a> Pipe<'a> {
 
     /// Says how many items are durable, so that whoever sends them knows where to go on.
     fn say_durable(&mut self) {
-        if !self.is_file && self.intake.durable > self.reported {
+        if self.is_reporting() {
             self.reported = self.intake.durable;
             self.report_due = Instant::now() + self.report;
             let items = count(self.reported, "item is", "items are");

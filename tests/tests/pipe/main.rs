@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Command};
 
-use batchd_tests::{LONG, Output, Signal, binaries, run, samples, wait_until};
+use batchd_tests::{LONG, Output, Signal, binaries, run, samples, service, wait_until};
 use insta::assert_snapshot;
 use place::{Place, lines};
 
@@ -213,6 +213,41 @@ fn the_producer_is_told_what_is_durable() {
     assert_eq!(place.delivered(), "");
     place.pipe("", b"").success();
     assert_eq!(place.delivered(), "one\ntwo\nthree\n");
+}
+
+/// The words of a command, for a shell.
+fn quoted(words: &[std::ffi::OsString]) -> String {
+    let words = words.iter().map(|word| format!("'{}' ", word.display()));
+    words.collect()
+}
+
+#[test]
+fn on_a_terminal_it_shows_how_far_it_is() {
+    let Some(script) = service("script") else {
+        return;
+    };
+    let place = Place::with_input(lines(0..100));
+    let on_a_terminal = |line: &str| {
+        let mut command = Command::new(&script);
+        command.args(["-qec", line, "/dev/null"]);
+        run(command.current_dir(place.root()), b"").success().text()
+    };
+    let said = on_a_terminal(&format!("{} <input", quoted(&place.words(""))));
+    assert!(said.contains("790 B/790 B"), "{said}");
+    assert!(
+        said.contains("batchd pipe: 100 items taken, all is delivered"),
+        "{said}"
+    );
+    let said = on_a_terminal(&format!(
+        "echo last | {}",
+        quoted(&place.words("--max-age 10ms"))
+    ));
+    assert!(said.contains(" durable, "), "{said}");
+    assert!(
+        !said.contains("durable\r\n"),
+        "a line of its own is for where there is no bar: {said}"
+    );
+    assert_eq!(place.delivered(), lines(0..100) + "last\n");
 }
 
 #[test]
