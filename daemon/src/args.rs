@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use batchd_protocol::exit;
 use clap::Parser;
 
+use crate::demo::DemoArgs;
 use crate::pipe::PipeArgs;
 
 /// The variable that stands for `--log`.
@@ -37,6 +38,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Print the configuration in force, or everything that is wrong with it
     CheckConfig,
+    /// Show what it does: with a daemon of its own that is killed half-way, and a comparison of every byte
+    Demo(DemoArgs),
     Pipe(Box<PipeArgs>),
 }
 
@@ -98,6 +101,8 @@ mod tests {
         Commands:
           check-config  Print the configuration in force, or everything that is wrong
                         with it
+          demo          Show what it does: with a daemon of its own that is killed
+                        half-way, and a comparison of every byte
           pipe          Batch the lines of standard input: spool them durably, and hand
                         them on in batches
           help          Print this message or the help of the given subcommand(s)

@@ -3,6 +3,7 @@
 mod args;
 mod config;
 mod daemon;
+mod demo;
 mod directories;
 mod engine;
 mod failure;
@@ -42,6 +43,11 @@ fn run() -> u8 {
             let (mut out, mut err) = (io::stdout(), io::stderr());
             return config::check_config(args.config.as_deref(), &surroundings, &mut out, &mut err);
         }
+        Some(Command::Demo(_)) if args.config.is_some() => {
+            complain("the demo makes a configuration of its own: leave --config away");
+            return exit::USAGE;
+        }
+        Some(Command::Demo(demo)) => return exit_code(demo::demo(demo)),
         Some(Command::Pipe(pipe)) => return run_pipe(&pipe, args.config, args.log, &surroundings),
     }
     // Here, since nothing else runs yet, and no file is open.
@@ -61,7 +67,12 @@ fn run() -> u8 {
         return code;
     }
     let manager = Manager::at(std::env::var_os(NOTIFY_VARIABLE).as_deref());
-    match daemon::run(found, inherited, &manager) {
+    exit_code(daemon::run(found, inherited, &manager))
+}
+
+/// Says why it failed, if it did.
+fn exit_code(done: Result<(), Failure>) -> u8 {
+    match done {
         Ok(()) => exit::OK,
         Err(failure) => tell(&failure),
     }
