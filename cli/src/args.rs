@@ -165,10 +165,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_exit_codes_are_those_of_the_readme() {
-        let readme = include_str!("../../README.md");
-        let (_, section) = readme.split_once("\n## Exit codes\n").expect("a section");
-        let (section, _) = section.split_once("\n## ").expect("an end");
+    fn the_exit_codes_are_those_of_the_reference() {
+        let page = include_str!("../../docs/operating.md");
+        let (_, section) = page.split_once("\n## Exit codes\n").expect("a section");
         let rows = section.lines().filter_map(|line| {
             let cells: Vec<&str> = line.split('|').map(str::trim).collect();
             let [_, code, _, batchctl, _] = cells.as_slice() else {

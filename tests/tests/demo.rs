@@ -5,7 +5,10 @@ use std::io::{PipeReader, Read as _, Write as _, pipe};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use batchd_tests::{Exit, LONG, Output, Signal, binaries, delivered_files, run, wait_until};
+use batchd_tests::{
+    Block, Exit, LONG, Output, Signal, binaries, blocks, delivered_files, run, wait_until,
+    workspace,
+};
 use insta::assert_snapshot;
 use rustix::process::{Pid, kill_process};
 use tempfile::TempDir;
@@ -160,6 +163,21 @@ fn numbers<const COUNT: usize>(text: &str, start: &str) -> [usize; COUNT] {
     numbers.try_into().expect("so many numbers")
 }
 
+/// The directory that it says it is in.
+fn told_directory(text: &str) -> &Path {
+    let mut lines = text.lines();
+    let enter = lines.find_map(|line| line.strip_prefix("   $ cd "));
+    Path::new(enter.expect("a directory"))
+}
+
+/// What the README says that it says.
+fn shown_in_the_readme() -> String {
+    let readme = fs::read_to_string(workspace().join("README.md")).expect("README.md");
+    let blocks = blocks(&readme).expect("a page");
+    let is_it = |block: &&Block| block.comment.as_deref() == Some("demo");
+    blocks.iter().find(is_it).expect("a block").text()
+}
+
 #[test]
 fn it_shows_that_nothing_is_lost_and_nothing_doubled() {
     let temporary = temporary();
@@ -192,72 +210,11 @@ fn it_shows_that_nothing_is_lost_and_nothing_doubled() {
     );
     assert_eq!(numbers(&text, "The client connected"), [unanswered]);
 
-    let root = text.lines().find_map(|line| line.strip_prefix("   $ cd "));
-    assert_snapshot!(masked(&text, Path::new(root.expect("a directory"))), @r#"
-    batchd keeps what programs give it on disk, until the target has it. Here it does so with 420 lines
-    of a web server's log, and is killed half-way. The lines with $ do the same by hand.
-
-    1. Start a daemon, in a directory of its own
-       $ cd DIR
-       $ export BATCHD_SOCKET="$PWD/batchd.sock"
-       $ batchd --config batchd.toml 2>>log &
-       It makes batches of 100 items, one file each, and is to deliver them to target/delivered.
-       But target is not there, like a disk that is not mounted. Until it is, batches wait.
-
-    2. Submit the first half
-       $ head -n 210 access.log | batchctl submit --wait-for-daemon
-       210 items, one a line, are acknowledged as synced: on a disk, they now survive a power cut.
-
-    3. See what the daemon holds
-       $ batchctl ls
-       SEQ  STATE    ITEMS     BYTES
-         N  open        10   1.3 KiB
-         N  ready      100  15.0 KiB
-         N  ready      100  15.1 KiB
-       The full ones are ready for the target, the open one takes more. (Some columns are left out.)
-
-    4. Submit the second half, and kill the daemon meanwhile
-       $ tail -n 210 access.log | batchctl submit --id second-half &
-       $ kill -9 %batchd
-       N items went out. N were acknowledged; the other N may have been kept or not: nobody can say.
-
-    5. See what lies on disk, while no daemon runs
-       $ batchctl ls --spool spool
-       STATE    ITEMS  FILE, in spool/queues/default
-       open        N  open/N-ID.batch
-       ready      100  ready/N-100-15381-0-ID.batch
-       ready      100  ready/N-100-15447-0-ID.batch
-       Each file is a batch. They are all that a start needs.
-
-    6. Start it again
-       $ batchd --config batchd.toml 2>>log &
-       It recovered N items. All N that it had acknowledged are among them, byte for byte.
-
-    7. Send again what was not answered
-       $ tail -n 210 access.log | batchctl submit --id second-half
-       The client connected again by itself, sent the N under the ids that they had before, and then
-       the last 129. After that all 210 were sent once more: the daemon knew 210, and added none.
-
-    8. Let the target be there, and deliver
-       $ mkdir target
-       $ batchctl flush --wait
-       $ wc -l target/delivered/*
-         100 target/delivered/default-N-ID.txt
-         100 target/delivered/default-N-ID.txt
-         100 target/delivered/default-N-ID.txt
-         100 target/delivered/default-N-ID.txt
-          20 target/delivered/default-N-ID.txt
-         420 total
-       The numbers ascend; those that are missing were never a batch.
-
-    9. Compare what was delivered with what was sent
-       $ cat target/delivered/* | cmp - access.log
-       All 420 lines were delivered, once each, in order, byte for byte.
-
-    10. Stop
-       $ kill %batchd
-       The daemon stopped cleanly. The directory is removed; 'batchd demo --keep' leaves it.
-    "#);
+    let shown = shown_in_the_readme();
+    assert_eq!(
+        masked(&text, told_directory(&text)),
+        masked(&shown, told_directory(&shown))
+    );
     let widest = text.lines().map(|line| line.chars().count()).max();
     assert!(widest <= Some(100), "{widest:?}");
 }

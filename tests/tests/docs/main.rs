@@ -10,6 +10,7 @@ mod output;
 mod pages;
 mod plan;
 mod program;
+mod promises;
 mod script;
 mod session;
 mod verdict;

@@ -89,6 +89,8 @@ fn what(page: &Page, block: &Block, before: &What) -> Result<What, String> {
             What::Elsewhere => Err("nobody compares what the block before this prints".to_owned()),
             _ => Ok(What::Shown),
         },
+        // `tests/tests/demo.rs` compares it.
+        ("text", Some("demo")) if page.name == "README.md" => Ok(What::Shown),
         ("text", Some(comment)) if page.name == WIRE_PAGE && comment.starts_with("wire: ") => {
             Ok(What::Shown)
         }
