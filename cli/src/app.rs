@@ -50,8 +50,13 @@ fn usage(error: &clap::Error, world: &mut World<'_>) -> u8 {
                 _ => exit::OK,
             }
         }
-        _ => {
+        kind => {
             write!(world.stderr, "{text}").unwrap_or_default();
+            if kind == ErrorKind::InvalidSubcommand {
+                world.tell(format_args!(
+                    "hint: 'batchctl --help' lists the commands; the daemon itself is started with 'batchd'"
+                ));
+            }
             exit::USAGE
         }
     }

@@ -132,8 +132,11 @@ fn of_refusal(code: ErrorCode, is_submission: bool) -> Option<&'static str> {
         ErrorCode::DeliveryFailed => {
             Some("mend what the sink says, then flush again: it tries at once")
         }
-        // To a submission the daemon itself says what to do about these two.
-        ErrorCode::NoSink if !is_submission => Some("give the queue a sink, or leave --wait away"),
+        ErrorCode::NoSink if is_submission => {
+            Some("give the queue a sink, or leave '--ack delivered' away")
+        }
+        ErrorCode::NoSink => Some("give the queue a sink, or leave --wait away"),
+        // To a submission the daemon itself says what to do.
         ErrorCode::SubmissionTooLarge if !is_submission => {
             Some("make several batches, or raise max_items or max_bytes of the queue")
         }

@@ -95,11 +95,11 @@ pub(crate) fn hint(error: &io::Error, socket: &Socket, around: &Around) -> Strin
     }
     let what = match socket.origin {
         Origin::Option => {
-            "start batchd with a configuration that has this `path` in [[listen]], or give another --socket"
+            "start one with 'batchd --config FILE', where FILE has this `path` in [[listen]], or give another --socket"
         }
         Origin::Variable => {
-            "start batchd with a configuration that has this `path` in [[listen]], or unset BATCHD_SOCKET, which says \
-             to look there"
+            "start one with 'batchd --config FILE', where FILE has this `path` in [[listen]], or unset BATCHD_SOCKET, \
+             which says to look there"
         }
         Origin::Usual if around.has_unit && socket.path == Path::new(SYSTEM_SOCKET) => {
             "start it, as root, with 'systemctl start batchd.service'"
@@ -137,8 +137,8 @@ mod tests {
             |path, origin, around| hint(&ErrorKind::NotFound.into(), &at(path, origin), &around);
         let nothing = || around(There::Nothing);
         assert_snapshot!(told("/s", Origin::Usual, nothing()), @"no daemon listens there: start one with 'batchd', or give the --socket of one that runs: its log says 'ready socket=PATH'");
-        assert_snapshot!(told("/s", Origin::Option, nothing()), @"no daemon listens there: start batchd with a configuration that has this `path` in [[listen]], or give another --socket");
-        assert_snapshot!(told("/s", Origin::Variable, nothing()), @"no daemon listens there: start batchd with a configuration that has this `path` in [[listen]], or unset BATCHD_SOCKET, which says to look there");
+        assert_snapshot!(told("/s", Origin::Option, nothing()), @"no daemon listens there: start one with 'batchd --config FILE', where FILE has this `path` in [[listen]], or give another --socket");
+        assert_snapshot!(told("/s", Origin::Variable, nothing()), @"no daemon listens there: start one with 'batchd --config FILE', where FILE has this `path` in [[listen]], or unset BATCHD_SOCKET, which says to look there");
         let has_unit = || Around {
             has_unit: true,
             ..nothing()

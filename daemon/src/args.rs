@@ -1,16 +1,22 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use batchd_protocol::exit;
 use clap::Parser;
+use clap::error::{ContextKind, ErrorKind};
 
 use crate::demo::DemoArgs;
 use crate::pipe::PipeArgs;
 
 /// The variable that stands for `--log`.
 pub(crate) const LOG_VARIABLE: &str = "BATCHD_LOG";
+
+/// For who looks for "start", or mixes up the two programs.
+const ALONE: &str =
+    "'batchd' alone runs the daemon; 'submit', 'status' and the like are commands of batchctl";
 
 /// A durable, file-backed batching daemon.
 ///
@@ -55,6 +61,10 @@ impl Args {
         Self::try_read(args, log).map_err(|answer| {
             // Where not even the complaint can be printed, the exit code is all there is to say.
             answer.print().ok();
+            let is_near = answer.get(ContextKind::SuggestedSubcommand).is_some();
+            if answer.kind() == ErrorKind::InvalidSubcommand && !is_near {
+                writeln!(io::stderr(), "hint: {ALONE}").ok();
+            }
             exit_code(&answer)
         })
     }

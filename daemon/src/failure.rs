@@ -63,9 +63,16 @@ impl Place<'_> {
         };
         let shown = dir.display();
         match (fs::metadata(dir), self) {
-            (Err(error), _) if error.kind() == ErrorKind::NotFound => format!(
-                "user {uid} may not make it: 'install -d -m {mode} -o {uid} {shown}' does, as root; or set another {key}"
-            ),
+            (Err(error), _) if error.kind() == ErrorKind::NotFound => {
+                let is_all = dir.parent().is_some_and(Path::is_dir);
+                let by_root = format!("'install -d -m {mode} -o {uid} {shown}' does, as root; or");
+                let how = if is_all {
+                    by_root
+                } else {
+                    "run batchd as another user, or".to_owned()
+                };
+                format!("user {uid} may not make it: {how} set another {key}")
+            }
             (Err(_), _) => format!(
                 "user {uid} may not enter a directory above it: run batchd as another user, or set another {key}"
             ),
@@ -241,8 +248,10 @@ mod tests {
         let root = dir.path().to_str().expect("UTF-8");
         let at = |place: Place<'_>| of(Some(place), denied).replace(root, "DIR");
         let (there, missing) = (dir.path(), dir.path().join("a/b"));
+        let made_at_once = dir.path().join("a");
         assert_snapshot!(at(Place::Spool(there)), @"77 user N may not write there: run batchd as its owner, whom 'ls -ld DIR' shows, or set another `path` in [spool]");
-        assert_snapshot!(at(Place::Spool(&missing)), @"77 user N may not make it: 'install -d -m 0700 -o N DIR/a/b' does, as root; or set another `path` in [spool]");
+        assert_snapshot!(at(Place::Spool(&made_at_once)), @"77 user N may not make it: 'install -d -m 0700 -o N DIR/a' does, as root; or set another `path` in [spool]");
+        assert_snapshot!(at(Place::Spool(&missing)), @"77 user N may not make it: run batchd as another user, or set another `path` in [spool]");
         assert_snapshot!(at(Place::Socket(&there.join("s"))), @"77 set another `path` in [[listen]], in a directory that user N may write to");
         assert_snapshot!(at(Place::Socket(&missing)), @"77 user N may not make it: 'install -d -m 0755 -o N DIR/a' does, as root; or set another `path` in [[listen]]");
         // What cannot be looked at, whoever looks, is as if it were hidden.

@@ -23,7 +23,7 @@ fn no_daemon_gives_69_and_a_hint() {
         insta::allow_duplicates! {
             insta::assert_snapshot!(ran.stderr, @"
             batchctl: cannot connect to DIR/socket: No such file or directory (os error 2)
-            hint: no daemon listens there: start batchd with a configuration that has this `path` in [[listen]], or unset BATCHD_SOCKET, which says to look there
+            hint: no daemon listens there: start one with 'batchd --config FILE', where FILE has this `path` in [[listen]], or unset BATCHD_SOCKET, which says to look there
             ");
         }
     }

@@ -44,7 +44,7 @@ impl ConfigErrors {
                 };
                 let file = file.display();
                 Some(format!(
-                    "mend {mistakes}, and look again with 'batchd check-config --config {file}'; {BUILT_IN}"
+                    "mend {mistakes}, and look again with 'batchd check-config --config {file}'"
                 ))
             }
         }
