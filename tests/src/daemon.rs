@@ -89,6 +89,8 @@ impl Daemon {
             .arg(site.config())
             .env_remove("BATCHD_LOG")
             .env_remove("JOURNAL_STREAM")
+            // What no configuration names is not to go to the machine's own directories.
+            .env("STATE_DIRECTORY", site.root())
             .envs(launch.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
