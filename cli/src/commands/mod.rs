@@ -15,13 +15,13 @@ pub(crate) mod verify;
 use std::time::Duration;
 
 use batchd_client::blocking::Client;
+use batchd_client::split::Cut;
 use batchd_client::{Options, QueueName};
 use serde::Serialize;
 
 use crate::args::{Command, ItemsArgs, Output};
 use crate::failure;
 use crate::world::{Socket, World};
-use batchd_client::split::Cut;
 
 /// What every command is given.
 pub(crate) struct Context<'a> {

@@ -161,6 +161,11 @@ fn why(stop: Stop, taken: &str) -> Failure {
         ),
         Stop::Refused(why) => (
             anyhow::anyhow!("not taken: {why}"),
+            format!("{taken} durable, and delivered"),
+            exit::DATAERR,
+        ),
+        Stop::NoRoom(why) => (
+            anyhow::anyhow!("not taken: {why}"),
             format!("{taken} durable; `--overflow block` waits for room instead"),
             exit::TEMPFAIL,
         ),

@@ -38,7 +38,9 @@ pub(super) enum Stop {
     Input(std::io::Error),
     /// An item that is never taken, and where it begins.
     TooLong(ItemTooLong, u64),
-    /// A submission is refused, for that reason.
+    /// There is no room, for that reason, and it is not to be waited for.
+    NoRoom(String),
+    /// A submission is never taken, for that reason.
     Refused(String),
 }
 
@@ -199,20 +201,17 @@ impl Intake {
         self.body.clear();
         encode_body(Some(id), items.iter(), &mut self.body);
         let count = u32::try_from(items.len()).unwrap_or(u32::MAX);
-        let mut repeat = repeat;
-        loop {
-            match self.try_submit(count, repeat).await? {
-                Tried::Kept => {
-                    self.durable += u64::from(count);
-                    break;
-                }
-                Tried::Known => break,
-                Tried::NoRoom => self.wait_for_room(control).await?,
-            }
+        let mut tried = self.try_submit(count, repeat).await?;
+        let was_known = tried == Tried::Known;
+        while tried == Tried::NoRoom {
+            self.wait_for_room(control).await?;
             // A part of it may be kept.
-            repeat = true;
+            tried = self.try_submit(count, true).await?;
         }
         self.waits_for_room = None;
+        if !was_known {
+            self.durable += u64::from(count);
+        }
         Ok(())
     }
 
@@ -244,6 +243,7 @@ impl Intake {
                 self.note_no_room(&refusal.to_string());
                 Ok(Tried::NoRoom)
             }
+            Err(refusal) if refusal.is_for_want_of_room() => Err(Stop::NoRoom(refusal.to_string())),
             Err(refusal) => Err(Stop::Refused(refusal.to_string())),
         }
     }
@@ -282,7 +282,7 @@ impl Intake {
             Answer::Failed(failure @ (Failure::NoSpace | Failure::ReadOnly)) => {
                 let (_, why) = describe(failure);
                 if !self.waits() {
-                    return Err(Stop::Refused(why.to_owned()));
+                    return Err(Stop::NoRoom(why.to_owned()));
                 }
                 self.note_no_room(why);
                 Ok(Tried::NoRoom)
@@ -337,6 +337,7 @@ struct Waits {
 }
 
 /// What a try came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tried {
     /// All of it is durable.
     Kept,

@@ -11,8 +11,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use batchd_core::policy::{OnShutdown, Policy};
 use batchd_core::spool::{LockedSpool, SpoolError};
-use tokio::runtime::Runtime;
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::Instant;
 
 use super::args::PipeArgs;
@@ -108,7 +107,8 @@ pub(crate) fn run(
     dispatchers.stop(&runtime, left.max(STOP_AT_LEAST));
     pipe.control.engine.close();
     progress.end();
-    shut_down(runtime);
+    // An attempt that hangs is not waited for.
+    runtime.shutdown_timeout(STOP_AT_LEAST);
     match pipe.control.engine.broken() {
         Some(what) => Err(Failure::broken(what.to_owned())),
         None => pipe.tell(stop, &fate, &config),
@@ -131,11 +131,6 @@ fn open_spool(config: &Config) -> Result<LockedSpool, Failure> {
         };
         failure
     })
-}
-
-/// An attempt that hangs is not waited for.
-fn shut_down(runtime: Runtime) {
-    runtime.shutdown_timeout(STOP_AT_LEAST);
 }
 
 /// What runs.
@@ -161,7 +156,7 @@ impl<'a> Pipe<'a> {
         policy: &Policy,
         engine: Arc<Engine>,
         queue: Arc<Queue>,
-        control: tokio::sync::mpsc::UnboundedReceiver<control::Event>,
+        control: UnboundedReceiver<control::Event>,
         progress: &'a Progress,
     ) -> Result<Self, Failure> {
         let stdin = io::stdin().as_fd().try_clone_to_owned();
@@ -171,10 +166,9 @@ impl<'a> Pipe<'a> {
         }
         let waiting = queue.commit.lock().held();
         if waiting.items > 0 {
-            let items = waiting.items;
-            progress.say(&format!(
-                "{items} items of an earlier run wait to be delivered"
-            ));
+            let items = count(waiting.items, "item", "items");
+            let wait = if waiting.items == 1 { "waits" } else { "wait" };
+            progress.say(&format!("{items} of an earlier run {wait} to be delivered"));
         }
         let mut random = [0; 16];
         engine.spool.env().entropy.fill(&mut random);
