@@ -74,7 +74,10 @@ impl Args {
         log: Option<OsString>,
     ) -> Result<Self, clap::Error> {
         let mut args = Self::try_parse_from(args)?;
-        args.log = args.log.or_else(|| log.filter(|log| !log.is_empty()));
+        // The demo's daemon has an environment of its own.
+        let log =
+            log.filter(|log| !log.is_empty() && !matches!(args.command, Some(Command::Demo(_))));
+        args.log = args.log.or(log);
         Ok(args)
     }
 }

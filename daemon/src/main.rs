@@ -43,8 +43,10 @@ fn run() -> u8 {
             let (mut out, mut err) = (io::stdout(), io::stderr());
             return config::check_config(args.config.as_deref(), &surroundings, &mut out, &mut err);
         }
-        Some(Command::Demo(_)) if args.config.is_some() => {
-            complain("the demo makes a configuration of its own: leave --config away");
+        Some(Command::Demo(_)) if args.config.is_some() || args.log.is_some() => {
+            complain(
+                "the demo has a configuration and a log of its own: leave --config and --log away",
+            );
             return exit::USAGE;
         }
         Some(Command::Demo(demo)) => return exit_code(demo::demo(demo)),

@@ -242,16 +242,19 @@ fn what_it_prints_can_be_typed() {
     assert_eq!(processes(&root), Vec::<String>::new());
     let text = done.text();
     let (_, end) = text.split_once("\n10. ").expect("a last step");
-    assert_snapshot!(masked(end, &root), @r"
+    assert_snapshot!(masked(end, &root), @r#"
     Stop
        $ kill %batchd
-       The daemon stopped cleanly. DIR is kept. To look around, and to remove it:
+       The daemon stopped cleanly. DIR is kept. To look around, and to remove it
+       ('rm -r spool target' instead, and all of the above can be typed):
+       $ cd DIR
+       $ export BATCHD_SOCKET="$PWD/batchd.sock"
        $ batchctl ls --spool spool
        $ batchd --config batchd.toml 2>>log &
        $ batchctl history
        $ kill %batchd
        $ rm -r DIR
-    ");
+    "#);
     assert_eq!(delivered_files(&root.join("target/delivered")).len(), 5);
 
     // From the start, as if the demo had not done it.
@@ -358,5 +361,5 @@ fn where_there_can_be_no_directory_it_says_what_to_do() {
 
     let mut configured = demo(&temporary, &["--config", "/etc/batchd/batchd.toml"]);
     let done = run(&mut configured, b"").expect_code(64);
-    assert_snapshot!(done.stderr, @"batchd: the demo makes a configuration of its own: leave --config away");
+    assert_snapshot!(done.stderr, @"batchd: the demo has a configuration and a log of its own: leave --config and --log away");
 }

@@ -48,9 +48,12 @@ pub(super) fn unusable(error: anyhow::Error) -> Failure {
 pub(super) fn daemon_ended(status: ExitStatus) -> Failure {
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     let code = code.filter(|code| *code != exit::OK);
+    let code = code.unwrap_or(exit::SOFTWARE);
+    let is_of_files = [exit::IOERR, exit::TEMPFAIL, exit::NOPERM].contains(&code);
     Failure {
-        code: code.unwrap_or(exit::SOFTWARE),
-        ..unusable(anyhow::anyhow!("the daemon ended with {status}"))
+        error: anyhow::anyhow!("the daemon ended with {status}"),
+        hint: is_of_files.then(|| ELSEWHERE.to_owned()),
+        code,
     }
 }
 
@@ -131,8 +134,8 @@ mod tests {
         assert_snapshot!(told(overdue(Some(refused(ErrorCode::NoSpace)))), @"75 no answer within 1s: refused: no; elsewhere");
         assert_snapshot!(told(overdue(None)), @"69 no answer within 1s; -");
         assert_snapshot!(told(daemon_ended(ExitStatus::from_raw(75 << 8))), @"75 the daemon ended with exit status: 75; elsewhere");
-        assert_snapshot!(told(daemon_ended(ExitStatus::from_raw(0))), @"70 the daemon ended with exit status: 0; elsewhere");
-        assert_snapshot!(told(daemon_ended(ExitStatus::from_raw(9))), @"70 the daemon ended with signal: 9 (SIGKILL); elsewhere");
+        assert_snapshot!(told(daemon_ended(ExitStatus::from_raw(0))), @"70 the daemon ended with exit status: 0; -");
+        assert_snapshot!(told(daemon_ended(ExitStatus::from_raw(9))), @"70 the daemon ended with signal: 9 (SIGKILL); -");
         assert_snapshot!(told(unsaid(io::ErrorKind::StorageFull.into())), @"74 write to standard output: no storage space; -");
         assert_snapshot!(told(unsaid(io::ErrorKind::BrokenPipe.into())), @"unread");
     }

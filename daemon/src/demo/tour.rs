@@ -20,6 +20,8 @@ use super::scene::Scene;
 
 /// Stands for the second half, in the ids of its submissions.
 const SECOND_HALF: &str = "second-half";
+/// How the daemon is found.
+const SOCKET: &str = "export BATCHD_SOCKET=\"$PWD/batchd.sock\"";
 /// How the daemon is run.
 const RUN: &str = "batchd --config batchd.toml 2>>log &";
 
@@ -33,7 +35,7 @@ pub(super) fn tour(scene: &Scene, out: &mut dyn Write) -> Result<(), Ended> {
     let guide = &mut Guide::new(out);
     guide.open(&format!(
         "batchd keeps what programs give it on disk, until the target has it. Here it does so with {} lines\n\
-         of a web server's log, and is killed half-way. The lines with $ do the same by hand.",
+         of a web server's log, and is killed half-way. The lines with $ are what one would type for it.",
         lines.len()
     ))?;
     start(scene, guide)?;
@@ -52,10 +54,9 @@ pub(super) fn tour(scene: &Scene, out: &mut dyn Write) -> Result<(), Ended> {
 
 fn start(scene: &Scene, guide: &mut Guide<'_>) -> Result<(), Ended> {
     let enter = format!("cd {}", shell_word(scene.place().root()));
-    let socket = "export BATCHD_SOCKET=\"$PWD/batchd.sock\"";
     guide.step(
         "Start a daemon, in a directory of its own",
-        &[&enter, socket, RUN],
+        &[&enter, SOCKET, RUN],
     )?;
     scene.start_daemon()?;
     guide.tell(&format!(
@@ -145,6 +146,14 @@ fn repeat(
     let rest = lines.get(cut.given..).unwrap_or_default();
     producer.submit_each(rest)?;
     let again = Producer::new(scene.client_for(SECOND_HALF)?)?.submit_each(lines)?;
+    if again.repeats != lines.len() as u64 {
+        guide.tell(&format!(
+            "Of {} that were sent once more, the daemon knew only {}.",
+            lines.len(),
+            again.repeats
+        ))?;
+        return Err(Ended::Differs);
+    }
     guide.tell(&format!(
         "The client connected again by itself, sent the {} under the ids that they had before, and then\n\
          the last {}. After that all {} were sent once more: the daemon knew {}, and added none.",
@@ -204,10 +213,13 @@ fn stop(scene: &Scene, guide: &mut Guide<'_>) -> Result<(), Ended> {
     }
     let root = scene.place().root();
     guide.tell(&format!(
-        "The daemon stopped cleanly. {} is kept. To look around, and to remove it:",
+        "The daemon stopped cleanly. {} is kept. To look around, and to remove it\n\
+         ('rm -r spool target' instead, and all of the above can be typed):",
         root.display()
     ))?;
     guide.commands(&[
+        &format!("cd {}", shell_word(root)),
+        SOCKET,
         "batchctl ls --spool spool",
         RUN,
         "batchctl history",

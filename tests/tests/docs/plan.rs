@@ -86,6 +86,7 @@ fn what(page: &Page, block: &Block, before: &What) -> Result<What, String> {
         ("rust", None) => Ok(What::Program),
         ("text", None) => match before {
             What::Commands | What::Program => Ok(What::Output),
+            What::Output => Err("nobody compares it: the block before is the output".to_owned()),
             What::Elsewhere => Err("nobody compares what the block before this prints".to_owned()),
             _ => Ok(What::Shown),
         },

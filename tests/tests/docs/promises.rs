@@ -58,8 +58,13 @@ fn what_is_said_to_show_a_promise_is_there() {
         {
             let source = source(&place);
             for name in names {
-                let is_there = source.contains(&format!("fn {name}("));
-                assert!(is_there, "{page}: {name} is not in {}", place.display());
+                let found = source.split_once(&format!("fn {name}("));
+                let before = found.map_or("", |(before, _)| before);
+                let attributes = before.trim_end().lines().rev();
+                let mut attributes =
+                    attributes.take_while(|line| line.trim_start().starts_with('#'));
+                let is_test = attributes.any(|line| line.trim() == "#[test]");
+                assert!(is_test, "{page}: {name} is no test in {}", place.display());
                 tests += 1;
             }
         }
