@@ -42,7 +42,9 @@ pub(crate) fn watch(
             for signal in signals.forever() {
                 let told = match signal {
                     SIGHUP => {
-                        tracing::warn!("SIGHUP: the configuration is read at the start only: restart to change it");
+                        tracing::warn!(
+                            "SIGHUP: nothing is read anew: restart to change the configuration"
+                        );
                         continue;
                     }
                     SIGUSR1 => Told::FlushAll,

@@ -87,7 +87,7 @@ fn a_hangup_changes_nothing() {
     let daemon = site.start();
     site.batchctl(["submit"], b"first\n").success();
     daemon.signal(Signal::HUP);
-    wait_for_log(&site, "SIGHUP: the configuration is read at the start only");
+    wait_for_log(&site, "SIGHUP: nothing is read anew");
     site.batchctl(["submit"], b"second\n").success();
     assert_eq!(daemon.term(), Exit::Code(0));
     check_delivered(&site, "first\nsecond\n");

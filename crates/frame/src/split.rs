@@ -95,16 +95,6 @@ impl Splitter {
         let is_item = self.cut == Cut::Whole || (!handed_on && !partial.is_empty());
         is_item.then_some(partial)
     }
-
-    /// Bytes of an item that did not end yet.
-    #[must_use]
-    pub const fn partial_bytes(&self) -> u64 {
-        if self.is_handed_on {
-            0
-        } else {
-            self.partial.len() as u64
-        }
-    }
 }
 
 #[cfg(test)]
@@ -145,16 +135,6 @@ mod tests {
             assert_eq!(split(b"aaaa", Cut::Whole, chunk, 3), refused);
             assert!(split(b"aaa\0bbb", Cut::Null, chunk, 3).is_ok());
         }
-    }
-
-    #[test]
-    fn what_did_not_end_is_known() {
-        let mut splitter = Splitter::new(Cut::Lines, 10);
-        let mut left = |mut chunk: &[u8]| {
-            while splitter.next(&mut chunk).expect("short").is_some() {}
-            splitter.partial_bytes()
-        };
-        assert_eq!((left(b"ab"), left(b"c\n"), left(b"\nd")), (2, 0, 1));
     }
 
     /// Few bytes, so that delimiters are frequent.

@@ -96,7 +96,11 @@ fn read(
         check_known(&table, &queue, &mut faults);
     }
     let options = given.to_toml(&queue);
-    let (said, _) = DeTable::parse_recoverable(&options);
+    let (said, errors) = DeTable::parse_recoverable(&options);
+    for error in errors {
+        let problem = Problem::Syntax(error.message().to_owned());
+        faults.add(COMMAND_LINE, None, problem);
+    }
     put(&mut table, said.into_inner());
 
     let mut file = ConfigFile::read(&table, &mut faults);

@@ -119,15 +119,16 @@ fn to_key(key: OsString) -> Result<Key, batchd_frame::NameError> {
 
 /// The same path, from the root, without `..` or symbolic links in what is there of it.
 fn from_the_root(path: &Path) -> PathBuf {
-    let parent = path.parent().map(|parent| match parent.as_os_str() {
-        here if here.is_empty() => Path::new("."),
-        _ => parent,
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let found = path.ancestors().find_map(|there| {
+        let missing = path.strip_prefix(there).ok()?;
+        Some(fs::canonicalize(there).ok()?.join(missing))
     });
-    let whole = fs::canonicalize(path).ok();
-    let found = whole.or_else(|| Some(fs::canonicalize(parent?).ok()?.join(path.file_name()?)));
-    found
-        .or_else(|| std::path::absolute(path).ok())
-        .unwrap_or_else(|| path.to_owned())
+    match found {
+        // Joined with nothing, it would end in a slash.
+        Some(found) => found.components().collect(),
+        None => path,
+    }
 }
 
 /// The keys of a queue that mean something here, each an option of the same name: that, its value, and what it does.

@@ -28,14 +28,36 @@ impl Control {
     pub(super) async fn until_stopped(&mut self) -> Stop {
         loop {
             match self.events.recv().await {
-                Some(Event::Told(Told::FlushAll)) => {
-                    drain::flush_all(&self.engine);
+                Some(event) => {
+                    if let Err(stop) = self.obey(event) {
+                        return stop;
+                    }
                 }
-                Some(Event::Told(Told::Stop(signal))) => return Stop::Signal(signal),
-                Some(Event::Broken(what)) => return Stop::Broken(what),
                 // The other ends live as long as the process.
                 None => std::future::pending().await,
             }
+        }
+    }
+
+    /// Does what signals have asked for.
+    ///
+    /// # Errors
+    /// That it is to stop.
+    pub(super) fn look(&mut self) -> Result<(), Stop> {
+        while let Ok(event) = self.events.try_recv() {
+            self.obey(event)?;
+        }
+        Ok(())
+    }
+
+    fn obey(&self, event: Event) -> Result<(), Stop> {
+        match event {
+            Event::Told(Told::FlushAll) => {
+                drain::flush_all(&self.engine);
+                Ok(())
+            }
+            Event::Told(Told::Stop(signal)) => Err(Stop::Signal(signal)),
+            Event::Broken(what) => Err(Stop::Broken(what)),
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The end of a pipe: what is open is closed and delivered, and how it ended is told.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use batchd_core::policy::OnShutdown;
 use batchd_protocol::exit;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::intake::Stop;
 use super::run::{Ended, Pipe, SHOW_INTERVAL, STOP_AT_LEAST, count};
@@ -24,7 +25,7 @@ pub(super) struct Fate {
 impl Pipe<'_> {
     /// Closes what is open and waits until the sink has everything, unless a signal has ended the pipe and what is
     /// open is to be kept.
-    pub(super) async fn deliver(&mut self, stop: Option<&Stop>, deadline: Instant) -> Fate {
+    pub(super) async fn deliver(&mut self, stop: Option<&Stop>, patience: Duration) -> Fate {
         let is_kept = self.on_shutdown == OnShutdown::Keep;
         if matches!(stop, Some(Stop::Signal(_))) && is_kept {
             return Fate::default();
@@ -35,7 +36,7 @@ impl Pipe<'_> {
         let mut fate = Fate::default();
         let (engine, queue) = (Arc::clone(&self.control.engine), Arc::clone(&self.queue));
         let mut delivered = std::pin::pin!(drain::delivered(&engine, &queue, &batches));
-        let mut impatient = std::pin::pin!(out_of_patience(&queue, deadline));
+        let mut impatient = std::pin::pin!(out_of_patience(&queue, patience));
         loop {
             tokio::select! {
                 () = &mut delivered => break,
@@ -43,6 +44,10 @@ impl Pipe<'_> {
                 stop = self.control.until_stopped() => {
                     if let Stop::Signal(signal) = stop {
                         fate.signal = Some(signal);
+                        // Another one ends it at once.
+                        if !is_kept {
+                            continue;
+                        }
                     }
                     break;
                 }
@@ -61,7 +66,7 @@ impl Pipe<'_> {
         config: &Config,
     ) -> Result<Ended, Failure> {
         let spool = config.spool.path.display();
-        let taken = count(self.intake.durable, "item is", "items are");
+        let taken = count(self.intake.sender.durable, "item is", "items are");
         let held = self.queue.commit.lock().held().items;
         if let Some(signal) = fate.signal.or(match stop {
             Some(Stop::Signal(signal)) => Some(signal),
@@ -83,7 +88,7 @@ impl Pipe<'_> {
             }
             (None, Some(left)) => Err(left),
             (None, None) => {
-                let taken = match self.intake.durable {
+                let taken = match self.intake.sender.durable {
                     0 => "nothing new was taken".to_owned(),
                     durable => format!("{} taken", count(durable, "item", "items")),
                 };
@@ -101,18 +106,22 @@ impl Pipe<'_> {
             let held = self.queue.commit.lock().held().items;
             let items = count(held, "item is", "items are");
             let batches = count(waiting as u64, "batch", "batches");
-            let error = match &self.queue.delivery().last_error {
-                Some(error) => format!(": {error}"),
-                None => String::new(),
+            let (error, hint) = match &self.queue.delivery().last_error {
+                Some(error) => (
+                    format!(": {error}"),
+                    "mend what the sink says and run the same command again: it delivers them first",
+                ),
+                None => (
+                    String::new(),
+                    "the sink took none for so long: run the same command again, which delivers them first, or give \
+                     a longer --shutdown-timeout",
+                ),
             };
             return Some(Failure {
                 error: anyhow::anyhow!(
                     "{items} not delivered, in {batches} that the spool {spool} keeps{error}"
                 ),
-                hint: Some(
-                    "mend what the sink says and run the same command again: it delivers them first"
-                        .to_owned(),
-                ),
+                hint: Some(hint.to_owned()),
                 code: exit::TEMPFAIL,
             });
         }
@@ -125,21 +134,35 @@ impl Pipe<'_> {
                 count(expired, "was", "were"),
             ),
             hint: Some(format!(
-                "'batchctl ls --spool {spool}' shows what was set aside"
+                "the ledger of the queue, in {spool}, says which; what was set aside is in 'dead' beside it"
             )),
             code: exit::FAILURE,
         })
     }
 }
 
-/// Comes back at the deadline, but not before an attempt has failed, or has had some time.
-async fn out_of_patience(queue: &Queue, deadline: Instant) {
+/// Comes back when no batch has ended for so long; not before an attempt has failed, or has had some time.
+async fn out_of_patience(queue: &Queue, patience: Duration) {
+    let ended = || {
+        let counters = queue.commit.lock().counters();
+        counters.batches_delivered + counters.batches_expired + counters.batches_dropped
+    };
     let mut changes = queue.watch();
-    let at_least = Instant::now() + STOP_AT_LEAST;
-    sleep_until(deadline).await;
-    while queue.delivery().failures == 0 {
-        if timeout_at(at_least, changes.changed()).await.is_err() {
+    let (mut since, mut before) = (Instant::now(), ended());
+    loop {
+        let least = match queue.delivery().failures {
+            0 => STOP_AT_LEAST,
+            _ => Duration::ZERO,
+        };
+        if timeout_at(since + patience.max(least), changes.changed())
+            .await
+            .is_err()
+        {
             return;
+        }
+        let now = ended();
+        if now != before {
+            (since, before) = (Instant::now(), now);
         }
     }
 }

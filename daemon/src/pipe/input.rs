@@ -3,8 +3,10 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::unix::fs::FileExt as _;
 use std::sync::mpsc::{Sender, channel};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Read at once, in bytes.
@@ -31,11 +33,12 @@ pub(super) struct Input {
 }
 
 impl Input {
-    /// Begins to read. The thread ends with the input, or with the process.
+    /// Begins to read: a regular file from an offset, without moving its own. The thread ends with the input, or with
+    /// the process.
     ///
     /// # Errors
     /// Where there is no thread to be had.
-    pub(super) fn start(file: File) -> io::Result<Self> {
+    pub(super) fn start(file: File, mut offset: Option<u64>) -> io::Result<Self> {
         let (sender, events) = unbounded_channel();
         let (empty, buffers) = channel();
         for _ in 0..CHUNKS {
@@ -46,7 +49,7 @@ impl Input {
             .spawn(move || {
                 for mut buffer in buffers {
                     // Nothing follows the end, and where nobody listens any more there is nobody to tell.
-                    if !read(&file, &mut buffer, &sender) {
+                    if !read(&file, &mut offset, &mut buffer, &sender) {
                         return;
                     }
                 }
@@ -72,16 +75,33 @@ impl Input {
 }
 
 /// Reads once. Says whether there may be more.
-fn read(mut file: &File, buffer: &mut Vec<u8>, events: &UnboundedSender<Event>) -> bool {
+fn read(
+    mut file: &File,
+    offset: &mut Option<u64>,
+    buffer: &mut Vec<u8>,
+    events: &UnboundedSender<Event>,
+) -> bool {
     buffer.resize(CHUNK_BYTES, 0);
     loop {
-        let event = match file.read(buffer) {
+        let read = match *offset {
+            Some(offset) => file.read_at(buffer, offset),
+            None => file.read(buffer),
+        };
+        let event = match read {
             Ok(0) => Event::End,
             Ok(count) => {
+                if let Some(offset) = offset {
+                    *offset += count as u64;
+                }
                 buffer.truncate(count);
                 Event::Chunk(std::mem::take(buffer))
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            // Somebody else wants it not to wait.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                poll(&mut [PollFd::new(&file, PollFlags::IN)], None).ok();
+                continue;
+            }
             Err(error) => Event::Failed(error),
         };
         let goes_on = matches!(event, Event::Chunk(_));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use batchd_client::ItemBuffer;
-use batchd_core::policy::{Overflow, Policy};
+use batchd_core::policy::{Fill, Overflow, Policy};
 use batchd_core::queue::{Ack, Answer, Begun, Failure, Incoming, Led};
 use batchd_frame::checksum::crc32c;
 use batchd_frame::split::{Cut, ItemTooLong, Splitter};
@@ -12,11 +12,11 @@ use batchd_frame::{BodyLimits, BodyView, Key, encode_body};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::control::Control;
-use super::source::{Partly, Resume, Source};
+use super::source::Source;
 use crate::engine::{Engine, Queue};
 use crate::ingest::{Letter, Ticket, describe};
 
-/// A submission has at most so many items, which may each be a batch of their own.
+/// A submission has at most so many items.
 const SUBMISSION_ITEMS_MAX: u64 = 32_768;
 /// A submission is complete with so many bytes.
 const SUBMISSION_BYTES_MAX: u64 = 1 << 20;
@@ -44,46 +44,31 @@ pub(super) enum Stop {
     Refused(String),
 }
 
-/// How much a submission is to have.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
-    items: u64,
-    bytes: u64,
-    item_bytes: u64,
-}
-
-impl Bounds {
-    pub(super) fn of(engine: &Engine, policy: &Policy) -> Self {
-        let longest = policy.bytes_bound();
-        let part = |quota: Option<u64>| quota.map_or(u64::MAX, |quota| quota / PARTS_OF_A_QUOTA);
-        // Two of the parts it is cut into hold more than one batch may, and there are not to be too many.
-        let parts = longest.saturating_mul(16_384);
-        let spool = part(Some(engine.space.max_bytes()));
-        let bytes = spool.min(part(policy.quota.bytes)).min(parts);
-        Self {
-            items: part(policy.quota.items).clamp(1, SUBMISSION_ITEMS_MAX),
-            bytes: bytes.clamp(1, SUBMISSION_BYTES_MAX),
-            item_bytes: engine.limits.item_bytes_max.min(longest),
-        }
-    }
-}
-
-/// Where items are taken in.
+/// Cuts the input.
 pub(super) struct Intake {
+    splitter: Splitter,
+    cut: Cut,
+    pub(super) sender: Sender,
+}
+
+/// Submits the items, each submission to one batch: so it is kept whole or not at all.
+pub(super) struct Sender {
     engine: Arc<Engine>,
     queue: Arc<Queue>,
     answers: UnboundedReceiver<(Ticket, Letter)>,
     source: Source,
     key: Key,
-    cut: Cut,
-    splitter: Splitter,
-    bounds: Bounds,
+    policy: Policy,
+    items_max: u64,
+    bytes_max: u64,
     /// Items that are not submitted yet.
     items: ItemBuffer,
+    /// What their batch has, with them.
+    fill: Fill,
     /// Offset behind the last of them.
     end: u64,
-    /// Some of the items to come were kept before.
-    partly: Option<Partly>,
+    /// Whether the last has its delimiter.
+    is_delimited: bool,
     body: Vec<u8>,
     number: u64,
     waits_for_room: Option<Waits>,
@@ -92,28 +77,71 @@ pub(super) struct Intake {
 }
 
 impl Intake {
-    /// Goes on with the input where `resume` says.
+    /// Goes on with the input at the offset `from`.
+    pub(super) fn new(cut: Cut, item_bytes_max: u64, sender: Sender) -> Self {
+        let longest = item_bytes_max.min(sender.policy.bytes_bound());
+        Self {
+            splitter: Splitter::new(cut, longest),
+            cut,
+            sender,
+        }
+    }
+
+    /// Takes more of the input. What ends in it is durable at the latest with [`Sender::settle`].
+    pub(super) async fn take(&mut self, chunk: &[u8], control: &mut Control) -> Result<(), Stop> {
+        let Self {
+            splitter,
+            cut,
+            sender,
+        } = self;
+        let mut rest = chunk;
+        loop {
+            match splitter.next(&mut rest) {
+                Ok(Some(item)) => sender.add(item, cut.delimiter_bytes(), control).await?,
+                Ok(None) => return Ok(()),
+                Err(too_long) => {
+                    sender.settle(control).await?;
+                    return Err(Stop::TooLong(too_long, sender.end));
+                }
+            }
+        }
+    }
+
+    /// The input has ended: what had no delimiter is an item as well. Nothing is none.
+    pub(super) async fn end(&mut self, control: &mut Control) -> Result<(), Stop> {
+        if let Some(last) = self.splitter.end().filter(|last| !last.is_empty()) {
+            self.sender.add(&last, 0, control).await?;
+        }
+        self.sender.settle(control).await
+    }
+}
+
+impl Sender {
+    /// Goes on behind the offset `from`.
     pub(super) fn new(
         engine: &Arc<Engine>,
         queue: &Arc<Queue>,
-        source: Source,
-        resume: Resume,
+        policy: &Policy,
         key: Key,
-        cut: Cut,
-        bounds: Bounds,
+        source: Source,
+        from: u64,
     ) -> Self {
+        let part = |quota: Option<u64>| quota.map_or(u64::MAX, |quota| quota / PARTS_OF_A_QUOTA);
+        let spool = part(Some(engine.space.max_bytes()));
+        let bytes_max = spool.min(part(policy.quota.bytes));
         Self {
             engine: Arc::clone(engine),
             queue: Arc::clone(queue),
             answers: engine.mailboxes.open(),
             source,
             key,
-            cut,
-            splitter: Splitter::new(cut, bounds.item_bytes),
-            bounds,
+            policy: policy.clone(),
+            items_max: part(policy.quota.items).clamp(1, SUBMISSION_ITEMS_MAX),
+            bytes_max: bytes_max.clamp(1, SUBMISSION_BYTES_MAX),
             items: ItemBuffer::new(),
-            end: resume.from,
-            partly: resume.partly,
+            fill: Fill::default(),
+            end: from,
+            is_delimited: true,
             body: Vec::new(),
             number: 0,
             waits_for_room: None,
@@ -121,98 +149,67 @@ impl Intake {
         }
     }
 
-    /// Takes more of the input. What ends in it is durable at the latest with [`settle`](Self::settle).
-    pub(super) async fn take(&mut self, chunk: &[u8], control: &mut Control) -> Result<(), Stop> {
-        let mut rest = chunk;
-        loop {
-            let begin = self.end;
-            let item = match self.splitter.next(&mut rest) {
-                Ok(Some(item)) => item,
-                Ok(None) => return Ok(()),
-                Err(too_long) => {
-                    self.settle(control).await?;
-                    return Err(Stop::TooLong(too_long, begin));
-                }
-            };
-            self.items.push(item);
-            self.end += item.len() as u64 + self.cut.delimiter_bytes();
-            self.submit_if_full(control).await?;
+    async fn add(
+        &mut self,
+        item: &[u8],
+        delimiter_bytes: u64,
+        control: &mut Control,
+    ) -> Result<(), Stop> {
+        let bytes = item.len() as u64;
+        if self.policy.before_item(self.fill, bytes).is_some() {
+            self.settle(control).await?;
         }
+        if self.items.is_empty() {
+            self.fill = self.open_fill();
+            if self.policy.before_item(self.fill, bytes).is_some() {
+                // It begins a batch.
+                self.fill = Fill::default();
+            }
+        }
+        self.items.push(item);
+        self.fill.items += 1;
+        self.fill.bytes += bytes;
+        self.end += bytes + delimiter_bytes;
+        self.is_delimited = delimiter_bytes > 0;
+        let is_full = self.policy.after_item(self.fill).is_some()
+            || self.items.len() as u64 >= self.items_max
+            || self.items.bytes() as u64 >= self.bytes_max;
+        if is_full {
+            self.settle(control).await?;
+        }
+        Ok(())
     }
 
-    /// The input has ended: what had no delimiter is an item as well.
-    pub(super) async fn end(&mut self, control: &mut Control) -> Result<(), Stop> {
-        if let Some(last) = self.splitter.end() {
-            self.end += last.len() as u64;
-            self.items.push(&last);
-            self.submit_if_full(control).await?;
-        }
-        self.meet_partly();
-        self.settle(control).await
+    /// What is in the batch that takes the next item. By time it may be closed before that; then there is more room.
+    fn open_fill(&self) -> Fill {
+        let views = self.queue.commit.lock().open_views();
+        let mut open = views.iter().filter(|view| view.closing.is_none());
+        open.rfind(|view| view.header.key == self.key)
+            .map_or_else(Fill::default, |view| view.fill)
     }
 
-    /// Makes durable what was taken.
+    /// Makes durable what was taken. Waits for room, if need be.
     pub(super) async fn settle(&mut self, control: &mut Control) -> Result<(), Stop> {
-        // The rest of that submission is there, and to be read.
-        if self.items.is_empty() || self.partly.is_some() {
+        if self.items.is_empty() {
             return Ok(());
         }
-        self.submit(false, control).await
-    }
-
-    async fn submit_if_full(&mut self, control: &mut Control) -> Result<(), Stop> {
-        match self.partly {
-            Some(partly) if self.end < partly.end => Ok(()),
-            // The same submission again adds what is missing.
-            Some(partly) if self.end == partly.end => {
-                self.partly = None;
-                self.submit(true, control).await?;
-                self.durable -= u64::from(partly.items).min(self.durable);
-                Ok(())
-            }
-            Some(_) => {
-                self.meet_partly();
-                Ok(())
-            }
-            None => {
-                let Bounds { items, bytes, .. } = self.bounds;
-                if self.items.len() as u64 >= items || self.items.bytes() as u64 >= bytes {
-                    self.submit(false, control).await?;
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// No item ends where the submission did of which a part was kept: its last one has become longer since. That
-    /// part is left out, and the rest is another submission.
-    fn meet_partly(&mut self) {
-        if let Some(partly) = self.partly.take() {
-            let kept = partly.items as usize;
-            self.items = self.items.iter().skip(kept).collect();
-        }
-    }
-
-    /// Submits what was taken, and waits until it is durable. Waits for room, if need be.
-    async fn submit(&mut self, repeat: bool, control: &mut Control) -> Result<(), Stop> {
+        control.look()?;
         let items = std::mem::take(&mut self.items);
-        let content = items.iter().next().unwrap_or_default();
-        let id = self.source.id(self.end, content).map_err(Stop::Input)?;
+        let id = self.source.id(&items, self.end, self.is_delimited);
         self.body.clear();
-        encode_body(Some(id), items.iter(), &mut self.body);
+        encode_body(Some(id.map_err(Stop::Input)?), items.iter(), &mut self.body);
         let count = u32::try_from(items.len()).unwrap_or(u32::MAX);
-        let mut tried = self.try_submit(count, repeat).await?;
+        let mut tried = self.try_submit(count, false).await?;
         let was_known = tried == Tried::Known;
         while tried == Tried::NoRoom {
             self.wait_for_room(control).await?;
-            // A part of it may be kept.
             tried = self.try_submit(count, true).await?;
         }
         self.waits_for_room = None;
         if !was_known {
             self.durable += u64::from(count);
         }
-        Ok(())
+        self.source.durable(self.end).map_err(Stop::Input)
     }
 
     async fn try_submit(&mut self, count: u32, repeat: bool) -> Result<Tried, Stop> {

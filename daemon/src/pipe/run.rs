@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::args::PipeArgs;
 use super::control::{self, Control};
 use super::input::{Event, Input};
-use super::intake::{Bounds, Intake, Stop};
+use super::intake::{Intake, Sender, Stop};
 use super::progress::{Done, Progress};
 use super::source::{Resume, Source};
 use crate::config::{Config, Found, Surroundings};
@@ -29,6 +29,8 @@ use crate::{daemon, signals, sinks};
 pub(super) const SHOW_INTERVAL: Duration = Duration::from_millis(100);
 /// At least so long an attempt that is under way at the end is waited for.
 pub(super) const STOP_AT_LEAST: Duration = Duration::from_secs(1);
+/// As good as never.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// So many seals are read at once.
 const SEALS_AT_ONCE: usize = 64;
 
@@ -64,27 +66,27 @@ pub(crate) fn run(
     let _signals = signals::watch(Arc::clone(&is_up), move |signal| {
         told.send(control::Event::Told(signal)).ok();
     })
-    .context("install signal handlers")?;
+    .context("cannot install signal handlers")?;
     let spool = open_spool(&config)?;
     let engine = Engine::open(&config, spool, move |what| {
         events.send(control::Event::Broken(what)).ok();
     })
-    .context("open the spool")?;
+    .map_err(|error| Failure::of_spool(&config.spool.path, error.into()))?;
     let engine = Arc::new(engine);
-    is_up.store(true, Ordering::SeqCst);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .max_blocking_threads(engine::blocking_threads(&config))
         .thread_name("main")
         .enable_all()
         .build()
-        .context("start the runtime")?;
+        .context("cannot start the runtime")?;
     let queue = engine
         .queue(name.as_str())
         .map_err(|none| anyhow::anyhow!(none.answer().1))?;
     // Which submissions it knows decides where the input is gone on with.
     while queue.commit.recall(SEALS_AT_ONCE) {}
-    let house = housekeeping::start(Arc::clone(&engine)).context("start a thread")?;
+    is_up.store(true, Ordering::SeqCst);
+    let house = housekeeping::start(Arc::clone(&engine)).context("cannot start a thread")?;
     let dispatchers = dispatch::start_all(&engine, runtime.handle());
     engine.serve();
     sinks::look_aside(Found {
@@ -101,7 +103,7 @@ pub(crate) fn run(
         return Err(Failure::broken(what));
     }
     let stopping = Instant::now();
-    let fate = runtime.block_on(pipe.deliver(stop.as_ref(), stopping + config.shutdown_timeout));
+    let fate = runtime.block_on(pipe.deliver(stop.as_ref(), config.shutdown_timeout));
     house.stop();
     let left = config.shutdown_timeout.saturating_sub(stopping.elapsed());
     dispatchers.stop(&runtime, left.max(STOP_AT_LEAST));
@@ -160,7 +162,7 @@ impl<'a> Pipe<'a> {
         progress: &'a Progress,
     ) -> Result<Self, Failure> {
         let stdin = io::stdin().as_fd().try_clone_to_owned();
-        let stdin = File::from(stdin.context("open standard input")?);
+        let stdin = File::from(stdin.context("cannot open standard input")?);
         if stdin.is_terminal() {
             progress.say("reads what you type, a line at a time; Ctrl-D ends it");
         }
@@ -172,19 +174,20 @@ impl<'a> Pipe<'a> {
         }
         let mut random = [0; 16];
         engine.spool.env().entropy.fill(&mut random);
-        let mut source = Source::of(&stdin, args.cut(), random).context("read standard input")?;
-        let resume = resume(&mut source, &queue, progress).context("read standard input")?;
+        let mut source =
+            Source::of(&stdin, args.cut(), random).context("cannot read standard input")?;
+        let resume = resume(&mut source, &queue, progress).context("cannot read standard input")?;
         let file = match &source {
             Source::File(file) => {
-                let length = file.length().context("read standard input")?;
+                let length = file.length().context("cannot read standard input")?;
                 Some((resume.from, length))
             }
             Source::Stream { .. } => None,
         };
         progress.begin(file);
         let key = args.key.clone().unwrap_or_default();
-        let bounds = Bounds::of(&engine, policy);
-        let intake = Intake::new(&engine, &queue, source, resume, key, args.cut(), bounds);
+        let sender = Sender::new(&engine, &queue, policy, key, source, resume.from);
+        let intake = Intake::new(args.cut(), engine.limits.item_bytes_max, sender);
         Ok(Self {
             control: Control {
                 engine,
@@ -192,7 +195,8 @@ impl<'a> Pipe<'a> {
             },
             queue,
             intake,
-            input: Input::start(stdin).context("start a thread")?,
+            input: Input::start(stdin, file.map(|(from, _)| from))
+                .context("cannot start a thread")?,
             progress,
             is_file: file.is_some(),
             report: args.report,
@@ -223,7 +227,7 @@ impl<'a> Pipe<'a> {
                         }
                         event = self.input.try_next();
                     }
-                    self.intake.settle(&mut self.control).await?;
+                    self.intake.sender.settle(&mut self.control).await?;
                 }
                 () = tokio::time::sleep_until(wake), if needs_wake => {}
             }
@@ -246,7 +250,7 @@ impl<'a> Pipe<'a> {
                 Ok(false)
             }
             Event::Failed(error) => {
-                self.intake.settle(&mut self.control).await?;
+                self.intake.sender.settle(&mut self.control).await?;
                 Err(Stop::Input(error))
             }
         }
@@ -255,7 +259,7 @@ impl<'a> Pipe<'a> {
     fn done(&self) -> Done {
         Done {
             bytes: self.bytes,
-            durable: self.intake.durable,
+            durable: self.intake.sender.durable,
             delivered: self.queue.commit.lock().counters().items_delivered,
         }
     }
@@ -270,14 +274,16 @@ impl<'a> Pipe<'a> {
 
     /// Whether there is something to say of what is durable, now or soon.
     fn is_reporting(&self) -> bool {
-        !self.progress.is_drawn() && !self.is_file && self.intake.durable > self.reported
+        !self.progress.is_drawn() && !self.is_file && self.intake.sender.durable > self.reported
     }
 
     /// Says how many items are durable, so that whoever sends them knows where to go on.
     fn say_durable(&mut self) {
         if self.is_reporting() {
-            self.reported = self.intake.durable;
-            self.report_due = Instant::now() + self.report;
+            self.reported = self.intake.sender.durable;
+            // A time that never comes is a long one.
+            let due = Instant::now().checked_add(self.report);
+            self.report_due = due.unwrap_or_else(|| Instant::now() + NEVER);
             let items = count(self.reported, "item is", "items are");
             self.progress.say(&format!("{items} durable"));
         }
@@ -289,20 +295,19 @@ fn resume(source: &mut Source, queue: &Queue, progress: &Progress) -> io::Result
     let Source::File(file) = source else {
         return Ok(Resume::default());
     };
-    let kept = queue.commit.kept_of(file.producer(b""));
-    let resume = file.resume(&kept)?;
-    let from = resume.from;
+    let resume = file.resume(queue.commit.newest_of(file.family()))?;
     if resume.is_rewritten {
-        progress.say("the file was written anew since it was taken: it is taken from its start");
+        progress.say("the file was cut or written anew since it was taken: it is taken again");
     } else if resume.is_known {
         progress.say(&format!(
-            "goes on at byte {from}: what is before it was taken already"
+            "goes on at byte {}: what is before it was taken already",
+            resume.from
         ));
-        if from < file.length()? && !file.is_delimited(from)? {
-            progress.say(
-                "its last item had no delimiter then: what was written behind it since is an item of its own",
-            );
-        }
+    }
+    if resume.is_torn {
+        progress.say(
+            "its last item had no delimiter then: what was written behind it since is an item of its own",
+        );
     }
     Ok(resume)
 }

@@ -17,6 +17,7 @@ fn what_goes_in_comes_out_in_exact_batches() {
     let said = place.pipe("--max-items 500 --max-age off", lines(0..1234).as_bytes());
     assert_snapshot!(place.masked(&said), @r"
     Some(0)
+    batchd pipe: 1000 items are durable
     batchd pipe: 1234 items are durable
     batchd pipe: 1234 items taken, all is delivered
     ");
@@ -82,10 +83,16 @@ fn each_line_of_a_file_is_taken_once() {
     place.append(lines(100..150) + "no newline");
     place.take("--max-items 30").success();
     assert_eq!(place.delivered(), lines(0..150) + "no newline\n");
+    // Its newline is no item.
+    place.append("\n");
+    place.take("--max-items 30").success();
+    assert_eq!(place.delivered(), lines(0..150) + "no newline\n");
+    place.append("half");
+    place.take("--max-items 30").success();
     place.append(" yet\nlast\n");
     assert_snapshot!(place.masked(&place.take("--max-items 30")), @r"
     Some(0)
-    batchd pipe: goes on at byte 1250: what is before it was taken already
+    batchd pipe: goes on at byte 1255: what is before it was taken already
     batchd pipe: its last item had no delimiter then: what was written behind it since is an item of its own
     batchd pipe: 2 items taken, all is delivered
     ");
@@ -93,10 +100,10 @@ fn each_line_of_a_file_is_taken_once() {
     fs::write(place.input(), lines(500..700)).expect("written");
     assert_snapshot!(place.masked(&place.take("--max-items 30")), @r"
     Some(0)
-    batchd pipe: the file was written anew since it was taken: it is taken from its start
+    batchd pipe: the file was cut or written anew since it was taken: it is taken again
     batchd pipe: 200 items taken, all is delivered
     ");
-    let expected = lines(0..150) + "no newline\n yet\nlast\n" + &lines(500..700);
+    let expected = lines(0..150) + "no newline\nhalf\n yet\nlast\n" + &lines(500..700);
     assert_eq!(place.delivered(), expected);
 }
 
@@ -111,6 +118,88 @@ fn a_file_is_taken_from_where_it_stands() {
     assert!(!said.stderr.contains("taken already"), "{said}");
     // `read` takes a byte at a time, and leaves the file behind the first line.
     assert_eq!(place.delivered(), lines(1..10));
+}
+
+/// The loop has the file open, and each run goes on where the file stands.
+#[test]
+fn runs_that_share_an_open_file_take_each_line_once() {
+    let place = Place::with_input(lines(0..5000));
+    let shell = |script: &str| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script, "sh"]);
+        let options = "--max-items 100 --quota-items 400 --overflow reject --quiet";
+        shell.args(place.words(options)).current_dir(place.root());
+        run(&mut shell, b"")
+    };
+    // Without a sink it ends again and again with what it has taken.
+    fs::write(place.out(), "in the way").expect("written");
+    shell("for n in 1 2 3; do \"$@\" --shutdown-timeout 1ms; done <input");
+    fs::remove_file(place.out()).expect("there");
+    shell("until \"$@\"; do :; done <input").success();
+    assert_eq!(place.delivered(), lines(0..5000));
+    // What is left for the next command is what is not durable.
+    place.append("one\n");
+    let rest = shell("{ \"$@\"; cat; } <input").success();
+    assert_eq!(rest.text(), "");
+}
+
+#[test]
+fn a_file_that_is_written_anew_while_it_is_read_is_taken_again() {
+    for anew in [lines(20_000..60_000), String::new()] {
+        let place = Place::with_input(lines(10_000..50_000));
+        fs::write(place.out(), "in the way").expect("written");
+        // It waits for room, with some read ahead.
+        let mut child = place.start_on_input("--max-items 1000 --quota-items 8000");
+        wait_until("it to wait", LONG, || {
+            let ready = fs::read_dir(place.spool().join("queues/default/ready"));
+            (ready.ok()?.count() >= 7).then_some(())
+        });
+        fs::write(place.input(), &anew).expect("written");
+        fs::remove_file(place.out()).expect("there");
+        let status = wait_until("its end", LONG, || child.try_wait().expect("wait"));
+        assert!(status.success());
+        let before = place.delivered();
+        assert!(before.starts_with(&lines(10_000..18_000)));
+        let said = place.take("").success();
+        let after = place.delivered();
+        match anew.as_str() {
+            "" => assert_eq!(after, before, "{said}"),
+            // It was another file, so all of it is taken now.
+            anew => assert_eq!(after, before + anew, "{said}"),
+        }
+    }
+}
+
+#[test]
+fn a_sink_that_is_slow_is_waited_for() {
+    let Some(strace) = service("strace") else {
+        return;
+    };
+    let place = Place::with_input(lines(0..400));
+    let mut words = vec![strace.into(), "-f".into(), "-qq".into()];
+    let slow = "inject=rename:delay_enter=20000";
+    words.extend(["-o", "/dev/null", "-e", "trace=rename", "-e", slow].map(Into::into));
+    words.extend(place.words("--max-items 10 --shutdown-timeout 500ms"));
+    place.take_with(&words).success();
+    assert_eq!(place.delivered(), lines(0..400));
+}
+
+#[test]
+fn what_has_expired_is_told_in_the_end() {
+    let place = Place::with_input(lines(0..10));
+    fs::write(place.out(), "in the way").expect("written");
+    let config = "[engine]\ncleanup_interval = \"10ms\"\n";
+    fs::write(place.root().join("b.toml"), config).expect("written");
+    let said = place.take("--config b.toml --lifespan 1ms --on-expire drop");
+    assert_snapshot!(place.masked(&said), @r"
+    Some(1)
+    batchd: not all was delivered: 1 batch was dropped, 1 was past `lifespan`
+    batchd: hint: the ledger of the queue, in ROOT/spool, says which; what was set aside is in 'dead' beside it
+    ");
+    // It was taken all the same.
+    fs::remove_file(place.out()).expect("there");
+    place.take("").success();
+    assert_eq!(place.delivered(), "");
 }
 
 #[test]
@@ -270,6 +359,21 @@ fn a_signal_ends_it_in_good_order() {
         );
         assert_eq!(place.delivered(), delivered, "{option}");
     }
+}
+
+#[test]
+fn a_signal_is_heard_while_the_input_is_fast() {
+    let place = Place::with_input(lines(0..200_000));
+    let mut child = place.start_on_input("--max-items 1 --quiet");
+    wait_until("the first delivery", LONG, || {
+        fs::read_dir(place.out()).ok()?.next().map(drop)
+    });
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, Signal::TERM).expect("there");
+    let status = wait_until("its end", LONG, || child.try_wait().expect("wait"));
+    assert_eq!(status.code(), None);
+    let taken = place.batches().len();
+    assert!(taken < 200_000, "it took everything first");
 }
 
 #[test]

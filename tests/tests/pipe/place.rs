@@ -111,6 +111,15 @@ impl Place {
         }
     }
 
+    /// Begins to take in the input file.
+    pub(crate) fn start_on_input(&self, options: &str) -> Child {
+        self.command(&self.words(options))
+            .stdin(File::open(self.input()).expect("the input"))
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("started")
+    }
+
     /// Begins to take in what is written to its standard input.
     pub(crate) fn start(&self, options: &str) -> Child {
         self.command(&self.words(options))

@@ -3,12 +3,12 @@
 //! Their seals say it, and there may be a great many, so they are read while the queue works already. Until that is
 //! done, a submission that says it is a repeat has to wait, unless it is known; one that is new is taken.
 
-use batchd_frame::{BatchId, ProducerId, ProducerRecord};
+use batchd_frame::{BatchId, ProducerRecord};
 
 use super::commit::Commit;
 use super::state::Queue;
 use crate::error::FsError;
-use crate::spool::kept::{FoundPart, KeptOf, KeptSubmissions};
+use crate::spool::kept::{FoundPart, KeptSubmissions, Newest};
 use crate::spool::layout::{Place, ReadyBatch};
 use crate::spool::recovery::{Recollection, created_micros};
 use crate::spool::sealed::SealedFile;
@@ -146,11 +146,11 @@ impl<T: Clone> Commit<T> {
         })
     }
 
-    /// What is known to be kept of one producer, in this process and before it; all of it, once
-    /// [`has_recalled`](Self::has_recalled).
+    /// What is known to be kept of the newest of several producers, in this process and before it; all of it, once
+    /// [`has_recalled`](Self::has_recalled). Their ids begin with the same eight bytes.
     #[must_use]
-    pub fn kept_of(&self, producer: ProducerId) -> KeptOf {
-        self.lock().kept.of_producer(producer)
+    pub fn newest_of(&self, family: [u8; 8]) -> Option<Newest> {
+        self.lock().kept.newest_of(family)
     }
 
     /// Whether it is known which submissions were kept before the start.

@@ -66,13 +66,13 @@ pub enum Known {
     Whole,
 }
 
-/// What is remembered of one producer, in ascending order.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct KeptOf {
-    /// Sequences of submissions that are kept whole, as first and last of each run.
-    pub whole: Vec<(u64, u64)>,
-    /// Sequences of those that are kept in part, with how many of their first items are.
-    pub partly: Vec<(u64, u32)>,
+/// What is remembered of the newest of several producers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Newest {
+    /// Which it is: the last eight bytes of its id, as a number.
+    pub number: u64,
+    /// Its highest sequence that is kept whole.
+    pub sequence: u64,
 }
 
 /// The submissions a queue has kept, as sets: a pipelined tenth may be kept where the ninth was refused.
@@ -122,14 +122,19 @@ impl KeptSubmissions {
             .map_or(Known::New, |items| Known::Partly(*items))
     }
 
-    /// All that is remembered of one producer.
+    /// Of the producers whose ids begin with these eight bytes, that whose id ends in the highest number.
     #[must_use]
-    pub fn of_producer(&self, producer: ProducerId) -> KeptOf {
-        let sequences = self.producers.get(&producer);
-        sequences.map_or_else(KeptOf::default, |sequences| KeptOf {
-            whole: sequences.whole.iter().map(|(s, e)| (*s, *e)).collect(),
-            partly: sequences.partly.iter().map(|(s, n)| (*s, *n)).collect(),
-        })
+    pub fn newest_of(&self, family: [u8; 8]) -> Option<Newest> {
+        let known = self.producers.iter().filter_map(|(producer, sequences)| {
+            let (begin, end) = producer.as_bytes().split_first_chunk()?;
+            let (_, sequence) = sequences.whole.last_key_value()?;
+            let newest = Newest {
+                number: u64::from_be_bytes(*end.first_chunk()?),
+                sequence: *sequence,
+            };
+            (*begin == family).then_some(newest)
+        });
+        known.max_by_key(|newest| newest.number)
     }
 
     /// Enters what a batch holds. Batches are entered in order of seq, so that parts meet.
@@ -344,8 +349,34 @@ mod tests {
             check(&kept, sequence, Known::New);
         }
         kept.enter(&[record(&[(4, 4), (6, 6), (u64::MAX, u64::MAX)], &[])]);
-        let of_producer = kept.of_producer(PRODUCER);
-        assert_eq!(of_producer.whole, [(1, 7), (u64::MAX, u64::MAX)]);
+        assert_eq!(
+            kept.producers[&PRODUCER].whole,
+            BTreeMap::from([(1, 7), (u64::MAX, u64::MAX)])
+        );
+    }
+
+    #[test]
+    fn the_newest_of_a_family_is_that_with_the_highest_number() {
+        let mut kept = KeptSubmissions::default();
+        let of = |family: u8, number: u64, sequence| ProducerRecord {
+            producer: ProducerId::from_bytes(
+                [[family; 8], number.to_be_bytes()]
+                    .concat()
+                    .try_into()
+                    .unwrap(),
+            ),
+            ..record(&[(1, sequence)], &[])
+        };
+        kept.enter(&[of(7, 300, 5), of(7, 2, 9), of(8, 301, 1)]);
+        // One of which only a part is kept counts for nothing.
+        let mut part = of(7, 400, 1);
+        (part.whole, part.parts) = (Vec::new(), record(&[], &[(9, 0, 4, false)]).parts);
+        kept.enter(&[part]);
+        let newest = |family: u8| kept.newest_of([family; 8]).map(|n| (n.number, n.sequence));
+        assert_eq!(
+            (newest(7), newest(8), newest(9)),
+            (Some((300, 5)), Some((301, 1)), None)
+        );
     }
 
     #[test]
@@ -385,7 +416,6 @@ mod tests {
         check(&kept, 9, Known::Partly(4));
         kept.enter(&[record(&[], &[(9, 4, 4, false)])]);
         check(&kept, 9, Known::Partly(8));
-        assert_eq!(kept.of_producer(PRODUCER).partly, [(9, 8)]);
         kept.enter(&[record(&[], &[(9, 8, 1, true)])]);
         check(&kept, 9, Known::Whole);
     }
