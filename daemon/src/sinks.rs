@@ -106,8 +106,8 @@ mod tests {
             sink = "off"
             "#;
         assert_snapshot!(looked(text, root.path()), @"
-        a, default: directory ROOT/x/y does not exist, nor does ROOT/x: make it, with 'mkdir -p ROOT/x', or change `path`
-        c: directory ROOT/x/y does not exist, nor does ROOT/x: make it, with 'mkdir -p ROOT/x', or change `path`
+        a, default: directory ROOT/x/y does not exist, nor does ROOT/x: mount it if it is a disk of its own, or make it, or change `path`
+        c: directory ROOT/x/y does not exist, nor does ROOT/x: mount it if it is a disk of its own, or make it, or change `path`
         ");
     }
 

@@ -51,13 +51,13 @@ fn its_directory_is_not_there() {
     let _daemon = bench.start();
     assert_snapshot!(told(&bench), @r#"
     0
-    warning: sink of default: directory ROOT/no/where/batches does not exist, nor does ROOT/no/where: make it, with 'mkdir -p ROOT/no/where', or change `path`; meanwhile batches are kept, and tried again by themselves
-    log: a sink can take nothing now; batches for it are kept, and tried again by themselves queues="default" error="directory ROOT/no/where/batches does not exist, nor does ROOT/no/where: make it, with 'mkdir -p ROOT/no/where', or change `path`"
+    warning: sink of default: directory ROOT/no/where/batches does not exist, nor does ROOT/no/where: mount it if it is a disk of its own, or make it, or change `path`; meanwhile batches are kept, and tried again by themselves
+    log: a sink can take nothing now; batches for it are kept, and tried again by themselves queues="default" error="directory ROOT/no/where/batches does not exist, nor does ROOT/no/where: mount it if it is a disk of its own, or make it, or change `path`"
     75
-    batchctl: not delivered: queue default: directory ROOT/no/where/batches does not exist, nor does ROOT/no/where: make it, with 'mkdir -p ROOT/no/where', or change `path`; the batch is kept and tried again
+    batchctl: not delivered: queue default: directory ROOT/no/where/batches does not exist, nor does ROOT/no/where: mount it if it is a disk of its own, or make it, or change `path`; the batch is kept and tried again
     hint: mend what the sink says, then flush again: it tries at once
-    log: not delivered; the batch is kept and tried again queue=default batch=ID attempt=1 error="directory ROOT/no/where/batches does not exist, nor does ROOT/no/where: make it, with 'mkdir -p ROOT/no/where', or change `path`"
-    status: directory ROOT/no/where/batches does not exist, nor does ROOT/no/where: make it, with 'mkdir -p ROOT/no/where', or change `path`
+    log: not delivered; the batch is kept and tried again queue=default batch=ID attempt=1 error="directory ROOT/no/where/batches does not exist, nor does ROOT/no/where: mount it if it is a disk of its own, or make it, or change `path`"
+    status: directory ROOT/no/where/batches does not exist, nor does ROOT/no/where: mount it if it is a disk of its own, or make it, or change `path`
     status: queue default: its batches are kept, and tried again by themselves; once what LAST ERROR says is mended, 'batchctl flush --queue default' tries at once
     "#);
     // As the message says; and nobody flushes.
@@ -116,18 +116,33 @@ fn its_directory_is_somebody_elses() {
     allow(&bench.site.socket(), 0o666);
     assert_snapshot!(told(&bench), @r#"
     0
-    warning: sink of default: cannot create a file in ROOT/out: Permission denied (os error 13): user N must be able to read, write and enter the directory ('ls -ld ROOT/out' shows who may), or change `path`; meanwhile batches are kept, and tried again by themselves
-    log: a sink can take nothing now; batches for it are kept, and tried again by themselves queues="default" error="cannot create a file in ROOT/out: Permission denied (os error 13): user N must be able to read, write and enter the directory ('ls -ld ROOT/out' shows who may), or change `path`"
+    warning: sink of default: cannot create a file in ROOT/out: Permission denied (os error 13): user N must be able to read, write and enter the directory ROOT/out (its owner and mode say who may), or change `path`; meanwhile batches are kept, and tried again by themselves
+    log: a sink can take nothing now; batches for it are kept, and tried again by themselves queues="default" error="cannot create a file in ROOT/out: Permission denied (os error 13): user N must be able to read, write and enter the directory ROOT/out (its owner and mode say who may), or change `path`"
     75
-    batchctl: not delivered: queue default: cannot create a file in ROOT/out: permission denied: user N must be able to read, write and enter the directory ('ls -ld ROOT/out' shows who may), or change `path`; the batch is kept and tried again
+    batchctl: not delivered: queue default: cannot create a file in ROOT/out: permission denied: user N must be able to read, write and enter the directory ROOT/out (its owner and mode say who may), or change `path`; the batch is kept and tried again
     hint: mend what the sink says, then flush again: it tries at once
-    log: not delivered; the batch is kept and tried again queue=default batch=ID attempt=1 error="cannot create a file in ROOT/out: permission denied: user N must be able to read, write and enter the directory ('ls -ld ROOT/out' shows who may), or change `path`"
-    status: cannot create a file in ROOT/out: permission denied: user N must be able to read, write and enter the directory ('ls -ld ROOT/out' shows who may), or change `path`
+    log: not delivered; the batch is kept and tried again queue=default batch=ID attempt=1 error="cannot create a file in ROOT/out: permission denied: user N must be able to read, write and enter the directory ROOT/out (its owner and mode say who may), or change `path`"
+    status: cannot create a file in ROOT/out: permission denied: user N must be able to read, write and enter the directory ROOT/out (its owner and mode say who may), or change `path`
     status: queue default: its batches are kept, and tried again by themselves; once what LAST ERROR says is mended, 'batchctl flush --queue default' tries at once
     "#);
     allow(&bench.site.out(), 0o777);
     bench.site.batchctl(["flush", "--wait"], b"").success();
     assert_eq!(bench.site.delivered(), b"one\n");
+}
+
+#[test]
+fn its_file_is_somebody_elses() {
+    let Some(bench) = Bench::of_stranger(&format!("{}append = true\n", sink("{out}/log"))) else {
+        return;
+    };
+    let log = bench.site.out().join("log");
+    fs::write(&log, "").expect("a file");
+    allow(&log, 0o444);
+    let told = bench.told("batchd check-config --config ROOT/batchd.toml");
+    assert_snapshot!(told, @"
+    0
+    warning: sink of default: cannot write to ROOT/out/log: Permission denied (os error 13): user N must be able to read and write the file ROOT/out/log (its owner and mode say who may), or change `path`; meanwhile batches are kept, and tried again by themselves
+    ");
 }
 
 #[test]

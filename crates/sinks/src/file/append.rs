@@ -517,7 +517,7 @@ mod tests {
         );
         assert_snapshot!(
             failure("a/b/out.log"),
-            @"directory ROOT/a/b does not exist, nor does ROOT/a: make it, with 'mkdir -p ROOT/a', or change `path`"
+            @"directory ROOT/a/b does not exist, nor does ROOT/a: mount it if it is a disk of its own, or make it, or change `path`"
         );
         assert_snapshot!(
             failure("file/out.log"),

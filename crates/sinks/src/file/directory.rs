@@ -68,11 +68,12 @@ fn is_there(directory: &Path) -> Result<bool, SinkError> {
     }
 }
 
-/// There is nothing that the directory could be made in.
+/// There is nothing that the directory could be made in. No command is given that makes it: pasted before the disk is
+/// mounted, it would have the batches written below the mount point.
 fn nowhere(directory: &Path) -> SinkError {
     let parent = parent_of(directory).display();
     SinkError::retryable(format!(
-        "directory {} does not exist, nor does {parent}: make it, with 'mkdir -p {parent}', or change `path`",
+        "directory {} does not exist, nor does {parent}: mount it if it is a disk of its own, or make it, or change `path`",
         directory.display()
     ))
 }

@@ -318,7 +318,7 @@ mod tests {
         assert_eq!(names(&root.path().join("new")).len(), 1);
         assert_snapshot!(
             failure(&FileSinkConfig::new(root.path().join("a/b")), root.path()),
-            @"directory ROOT/a/b does not exist, nor does ROOT/a: make it, with 'mkdir -p ROOT/a', or change `path`"
+            @"directory ROOT/a/b does not exist, nor does ROOT/a: mount it if it is a disk of its own, or make it, or change `path`"
         );
     }
 
