@@ -172,9 +172,12 @@ fn root_without_a_configuration() {
     };
     let bench = Bench::new(NO_SINK);
     let script = r#"
-        for dir in /etc/batchd /run /var/lib /var/spool; do
-            if test -d "$dir"; then mount -t tmpfs tmpfs "$dir" || exit 99; fi
+        # What the daemon makes must not be of the machine, which lacks perhaps what it could be hidden by.
+        for dir in /run /var/lib /var/spool; do
+            test -d "$dir" && mount -t tmpfs tmpfs "$dir" || exit 99
         done
+        # That is only read.
+        if test -e /etc/batchd; then mount -t tmpfs tmpfs /etc/batchd || exit 99; fi
         batchd=$1 batchctl=$2
         "$batchd" 2>/run/log &
         "$batchctl" submit --wait-for-daemon || exit
