@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use batchd_client::{Error as ClientError, ErrorCode};
+use batchd_protocol::shell_word;
 
 use crate::failure::Failure;
 use crate::offline::OfflineError;
@@ -77,7 +78,7 @@ fn of_failure(failure: &Failure) -> Option<String> {
 
 /// Of a file of items.
 fn of_input(path: &Path, error: &io::Error) -> Option<String> {
-    let path = path.display();
+    let path = shell_word(path);
     match error.kind() {
         io::ErrorKind::NotFound => Some(
             "FILE names a file of items; text itself goes in by a pipe, as in 'echo hello | batchctl submit'"
@@ -296,10 +297,13 @@ mod tests {
     #[test]
     fn of_batchctl_itself() {
         let open = |kind: io::ErrorKind| Failure::Open(PathBuf::from("/f"), kind.into());
+        let of_two_words = |kind: io::ErrorKind| Failure::Open(PathBuf::from("/a b"), kind.into());
         let told = told([
             open(io::ErrorKind::NotFound).into(),
             open(io::ErrorKind::IsADirectory).into(),
             open(io::ErrorKind::PermissionDenied).into(),
+            of_two_words(io::ErrorKind::IsADirectory).into(),
+            of_two_words(io::ErrorKind::PermissionDenied).into(),
             open(io::ErrorKind::TimedOut).into(),
             anyhow!("what nobody thought of"),
         ]);
@@ -310,6 +314,10 @@ mod tests {
         66 give the files in it, as in /f/*
         cannot open /f: permission denied
         77 this user may not read it: 'ls -l /f' shows who may
+        cannot open /a b: is a directory
+        66 give the files in it, as in '/a b'/*
+        cannot open /a b: permission denied
+        77 this user may not read it: 'ls -l '/a b'' shows who may
         cannot open /f: timed out
         66 -
         what nobody thought of

@@ -3,24 +3,25 @@
 
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileTypeExt as _;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use batchd_client::options::SYSTEM_SOCKET;
+use batchd_client::probe_socket;
+use batchd_protocol::shell_word;
 
 use crate::failure::is_denied;
 use crate::world::{Origin, Socket, Surroundings};
 
 /// The unit that starts the daemon of the system.
 const UNIT: &str = "batchd.service";
-/// Where systemd looks for it.
+/// Where systemd looks for it, below the root.
 const UNIT_DIRECTORIES: [&str; 3] = [
-    "/etc/systemd/system",
-    "/usr/lib/systemd/system",
-    "/lib/systemd/system",
+    "etc/systemd/system",
+    "usr/lib/systemd/system",
+    "lib/systemd/system",
 ];
-/// There while systemd runs.
-const SYSTEMD: &str = "/run/systemd/system";
+/// There while systemd runs, below the root.
+const SYSTEMD: &str = "run/systemd/system";
 
 /// What a look around shows.
 #[derive(Debug)]
@@ -56,27 +57,28 @@ impl Around {
             Origin::Usual => surroundings.usual_sockets(),
             Origin::Option | Origin::Variable => Vec::new(),
         };
-        usual.retain(|path| *path != socket.path && UnixStream::connect(path).is_ok());
-        let has_unit = |dir| Path::new(dir).join(UNIT).exists();
+        usual.retain(|path| *path != socket.path && probe_socket(path).is_ok());
+        let below_root = |path| surroundings.root.join(path);
+        let has_unit = |dir| below_root(dir).join(UNIT).exists();
         Self {
             there,
             answers: usual.into_iter().next(),
-            has_unit: Path::new(SYSTEMD).exists() && UNIT_DIRECTORIES.into_iter().any(has_unit),
+            has_unit: below_root(SYSTEMD).exists() && UNIT_DIRECTORIES.into_iter().any(has_unit),
         }
     }
 }
 
 /// What may help.
 pub(crate) fn hint(error: &io::Error, socket: &Socket, around: &Around) -> String {
-    let path = socket.path.display();
     if is_denied(error) {
         return match around.there {
             There::Hidden => "this user may not enter its directory: run batchctl as the user of the daemon, or give \
                 batchd a `path` elsewhere in [[listen]]"
                 .to_owned(),
             _ => format!(
-                "'ls -l {path}' shows who may write to it: run batchctl as one of them, or set another `mode` in \
-                 [[listen]] of batchd"
+                "'ls -l {}' shows who may write to it: run batchctl as one of them, or set another `mode` in \
+                 [[listen]] of batchd",
+                shell_word(&socket.path)
             ),
         };
     }
@@ -87,7 +89,7 @@ pub(crate) fn hint(error: &io::Error, socket: &Socket, around: &Around) -> Strin
     if let Some(other) = &around.answers {
         return format!(
             "a daemon seems to listen at another place: try --socket {}",
-            other.display()
+            shell_word(other)
         );
     }
     if around.there == There::NoSocket {
@@ -115,6 +117,7 @@ pub(crate) fn hint(error: &io::Error, socket: &Socket, around: &Around) -> Strin
 mod tests {
     use super::*;
     use insta::assert_snapshot;
+    use std::os::unix::net::UnixListener;
 
     fn at(path: &str, origin: Origin) -> Socket {
         Socket {
@@ -154,18 +157,25 @@ mod tests {
             ..has_unit()
         };
         assert_snapshot!(told(SYSTEM_SOCKET, Origin::Usual, answers), @"a daemon seems to listen at another place: try --socket /run/user/7/batchd/batchd.sock");
+        let answers = Around {
+            answers: Some(PathBuf::from("/a b/batchd.sock")),
+            ..nothing()
+        };
+        assert_snapshot!(told(SYSTEM_SOCKET, Origin::Usual, answers), @"a daemon seems to listen at another place: try --socket '/a b/batchd.sock'");
         assert_snapshot!(told("/s", Origin::Option, around(There::NoSocket)), @"that is no socket: give the --socket of a daemon that runs: its log says 'ready socket=PATH'");
     }
 
     #[test]
     fn who_may_not_connect() {
-        let told = |there| {
+        let told_of = |path, there| {
             hint(
                 &ErrorKind::PermissionDenied.into(),
-                &at("/s", Origin::Usual),
+                &at(path, Origin::Usual),
                 &around(there),
             )
         };
+        let told = |there| told_of("/s", there);
+        assert_snapshot!(told_of("/a b", There::Socket), @"'ls -l '/a b'' shows who may write to it: run batchctl as one of them, or set another `mode` in [[listen]] of batchd");
         assert_snapshot!(told(There::Socket), @"'ls -l /s' shows who may write to it: run batchctl as one of them, or set another `mode` in [[listen]] of batchd");
         assert_snapshot!(told(There::Hidden), @"this user may not enter its directory: run batchctl as the user of the daemon, or give batchd a `path` elsewhere in [[listen]]");
     }
@@ -179,6 +189,7 @@ mod tests {
             runtime_dir: Some(run.clone()),
             state_home: Some(home.clone()),
             is_root: false,
+            root: dir.path().to_owned(),
         };
         let look = |path: &Path, origin| {
             let socket = Socket {
@@ -190,7 +201,13 @@ mod tests {
         let name = "batchd/batchd.sock";
         assert_eq!(look(&run.join(name), Origin::Option).there, There::Nothing);
         std::fs::create_dir_all(home.join("batchd")).expect("a directory");
-        let listener = std::os::unix::net::UnixListener::bind(home.join(name)).expect("a socket");
+        let listener = UnixListener::bind(home.join(name)).expect("a socket");
+        assert_eq!(
+            look(&run.join(name), Origin::Usual).answers,
+            Some(home.join(name))
+        );
+        // A daemon without room for another connection is there all the same: that of the first look waits.
+        rustix::net::listen(&listener, 0).expect("a shorter backlog");
         assert_eq!(
             look(&run.join(name), Origin::Usual).answers,
             Some(home.join(name))
@@ -203,5 +220,29 @@ mod tests {
             look(&run.join(name), Origin::Usual).answers,
             Some(home.join(name))
         );
+    }
+
+    #[test]
+    fn the_unit_is_found_where_systemd_runs() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let surroundings = Surroundings {
+            socket: None,
+            runtime_dir: None,
+            state_home: None,
+            is_root: false,
+            root: dir.path().to_owned(),
+        };
+        let has_unit = || Around::look(&at("/s", Origin::Option), &surroundings).has_unit;
+        for units in UNIT_DIRECTORIES {
+            let (units, systemd) = (dir.path().join(units), dir.path().join(SYSTEMD));
+            std::fs::create_dir_all(&units).expect("a directory");
+            std::fs::create_dir_all(&systemd).expect("a directory");
+            assert!(!has_unit(), "{}", units.display());
+            std::fs::write(units.join(UNIT), "").expect("a unit");
+            assert!(has_unit(), "{}", units.display());
+            std::fs::remove_dir(&systemd).expect("an empty directory");
+            assert!(!has_unit(), "systemd does not run");
+            std::fs::remove_file(units.join(UNIT)).expect("a unit");
+        }
     }
 }

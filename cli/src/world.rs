@@ -24,7 +24,7 @@ pub(crate) struct World<'a> {
     pub(crate) surroundings: Surroundings,
 }
 
-/// What says where the socket is. What is no absolute path counts as not set, as with the daemon.
+/// What says where the socket is, and a service. What is no absolute path counts as not set, as with the daemon.
 pub(crate) struct Surroundings {
     /// `BATCHD_SOCKET`.
     pub(crate) socket: Option<OsString>,
@@ -34,6 +34,8 @@ pub(crate) struct Surroundings {
     pub(crate) state_home: Option<PathBuf>,
     /// Whether the user is root.
     pub(crate) is_root: bool,
+    /// Below which the system's own files are looked for.
+    pub(crate) root: PathBuf,
 }
 
 /// The daemon's socket.
@@ -67,6 +69,7 @@ impl Surroundings {
             runtime_dir: dir("XDG_RUNTIME_DIR"),
             state_home: dir("XDG_STATE_HOME").or_else(below_home),
             is_root,
+            root: PathBuf::from("/"),
         }
     }
 

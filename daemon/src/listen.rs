@@ -9,11 +9,12 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::{
     DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _,
 };
-use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use batchd_protocol::exit;
+use batchd_client::probe_socket;
+use batchd_protocol::{exit, shell_word};
 
 use crate::config::model::{Listen, UNREADY_SUFFIX};
 use crate::failure::{Advised, Failure, Place};
@@ -146,10 +147,13 @@ fn make_parent(path: &Path) -> anyhow::Result<()> {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let above = dir.parent().unwrap_or(dir).display();
+            let above = dir.parent().unwrap_or(dir);
             let advised = Advised {
-                what: format!("{}: {above} is not there", what()),
-                hint: format!("make it, with 'mkdir -p {above}', or {ANOTHER}"),
+                what: format!("{}: {} is not there", what(), above.display()),
+                hint: format!(
+                    "make it, with 'mkdir -p {}', or {ANOTHER}",
+                    shell_word(above)
+                ),
                 code: exit::IOERR,
             };
             Err(advised.into())
@@ -173,12 +177,14 @@ fn remove_stale(path: &Path) -> anyhow::Result<()> {
         };
         return Err(advised.into());
     }
-    let error = match UnixStream::connect(path) {
-        Ok(_) => {
+    // A listener without room for another connection must not hold up the start.
+    let error = match probe_socket(path) {
+        Ok(()) => {
             let advised = Advised {
                 what: format!("another process answers on {shown}"),
                 hint: format!(
-                    "if it is batchd, 'batchctl --socket {shown} status' tells its pid; stop it, or {ANOTHER}"
+                    "if it is batchd, 'batchctl --socket {} status' tells its pid; stop it, or {ANOTHER}",
+                    shell_word(path)
                 ),
                 code: exit::IOERR,
             };
@@ -205,7 +211,7 @@ fn remove_stale(path: &Path) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::net::UnixDatagram;
+    use std::os::unix::net::{UnixDatagram, UnixStream};
 
     use insta::assert_snapshot;
 
@@ -234,8 +240,29 @@ mod tests {
         74 another process answers on DIR/run/batchd.sock
         if it is batchd, 'batchctl --socket DIR/run/batchd.sock status' tells its pid; stop it, or set another `path` in [[listen]]
         ");
+        // Whoever has no room for another connection is there all the same: that of the first look waits.
+        rustix::net::listen(&socket.listener, 0).unwrap();
+        assert!(refusal(&dir, &listen).contains("answers on"));
         drop(socket);
         assert!(!listen.path.exists());
+    }
+
+    #[test]
+    fn a_path_in_a_command_is_one_word() {
+        let dir = tempfile::tempdir().unwrap();
+        let mode = 0o600;
+        let path = dir.path().join("a b/run/sock");
+        assert_snapshot!(refusal(&dir, &Listen { path, mode }), @"
+        74 cannot make the directory DIR/a b/run of the socket: DIR/a b is not there
+        make it, with 'mkdir -p 'DIR/a b'', or set another `path` in [[listen]]
+        ");
+        let path = dir.path().join("a b/sock");
+        let listen = Listen { path, mode };
+        let _socket = bind(&listen).unwrap();
+        assert_snapshot!(refusal(&dir, &listen), @"
+        74 another process answers on DIR/a b/sock
+        if it is batchd, 'batchctl --socket 'DIR/a b/sock' status' tells its pid; stop it, or set another `path` in [[listen]]
+        ");
     }
 
     #[test]

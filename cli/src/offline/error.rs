@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use batchd_client::{BatchId, QueueName};
 use batchd_core::error::FsError;
-use batchd_core::spool::SpoolError;
-use batchd_protocol::exit;
+use batchd_core::spool::{Holder, SpoolError};
+use batchd_protocol::{exit, shell_word};
 
 /// Why a spool is not read.
 #[derive(Debug)]
@@ -72,9 +72,7 @@ impl OfflineError {
     /// What may help.
     pub(crate) fn hint(&self) -> Option<String> {
         let text = match self {
-            Self::Spool(SpoolError::Locked { .. }) => {
-                "a daemon runs: leave --spool away and ask it, or stop it first"
-            }
+            Self::Spool(SpoolError::Locked { holder, .. }) => hint_of_holder(holder),
             Self::Spool(SpoolError::NotASpool { .. }) => {
                 "'batchd check-config' shows the path of the spool, under [spool]"
             }
@@ -85,11 +83,11 @@ impl OfflineError {
                 "a spool is its owner's alone: run this as the user of the daemon, or as root"
             }
             Self::NoSuchQueue { spool, .. } => {
-                let spool = spool.display();
+                let spool = shell_word(spool);
                 return Some(format!("'batchctl ls --spool {spool}' lists what there is"));
             }
             Self::NoSuchBatch(spool, _) => {
-                let spool = spool.display();
+                let spool = shell_word(spool);
                 return Some(format!(
                     "'batchctl ls --spool {spool}' lists the batches; one that was delivered is gone"
                 ));
@@ -101,6 +99,17 @@ impl OfflineError {
             Self::Spool(_) | Self::Fs(_) => return None,
         };
         Some(text.to_owned())
+    }
+}
+
+/// Only a daemon can be asked what is in its spool.
+fn hint_of_holder(holder: &Holder) -> &'static str {
+    match holder {
+        Holder::Writer(said) if said.starts_with("batchd pipe") => {
+            "wait until that 'batchd pipe' has ended"
+        }
+        Holder::Writer(_) => "a daemon runs: leave --spool away and ask it, or stop it first",
+        Holder::Readers => "wait until that has ended",
     }
 }
 
@@ -129,6 +138,52 @@ mod tests {
         74 the disk may be failing, of which the system's log says more; 'batchctl verify --spool DIR' reads what it can
         cannot read /spool/queues: permission denied
         77 a spool is its owner's alone: run this as the user of the daemon, or as root
+        ");
+    }
+
+    #[test]
+    fn who_has_it_is_asked_or_waited_for() {
+        let writer = |said: &str| Holder::Writer(said.to_owned());
+        let told = [
+            writer("batchd, pid 42"),
+            writer("batchd pipe, pid 42"),
+            writer(""),
+            Holder::Readers,
+        ];
+        let told = told.map(|holder| {
+            let path = "/spool".into();
+            let error = OfflineError::from(SpoolError::Locked { path, holder });
+            format!(
+                "{} {}\n",
+                error.exit_code(),
+                error.hint().unwrap_or_default()
+            )
+        });
+        insta::assert_snapshot!(told.concat(), @"
+        75 a daemon runs: leave --spool away and ask it, or stop it first
+        75 wait until that 'batchd pipe' has ended
+        75 a daemon runs: leave --spool away and ask it, or stop it first
+        75 wait until that has ended
+        ");
+    }
+
+    #[test]
+    fn a_path_in_a_command_is_one_word() {
+        let spool = || PathBuf::from("/my spool");
+        let queue = QueueName::new("logs").expect("a name");
+        let id = BatchId::from_bytes([0; 16]);
+        let told = [
+            OfflineError::NoSuchQueue {
+                spool: spool(),
+                queue,
+                known: Vec::new(),
+            },
+            OfflineError::NoSuchBatch(spool(), id),
+        ];
+        let told = told.map(|error| format!("{}\n", error.hint().unwrap_or_default()));
+        insta::assert_snapshot!(told.concat(), @"
+        'batchctl ls --spool '/my spool'' lists what there is
+        'batchctl ls --spool '/my spool'' lists the batches; one that was delivered is gone
         ");
     }
 }

@@ -91,6 +91,7 @@ impl Bench {
                 runtime_dir: None,
                 state_home: None,
                 is_root: false,
+                root: PathBuf::from("/"),
             },
         };
         let arguments = std::iter::once(OsString::from("batchctl")).chain(words);

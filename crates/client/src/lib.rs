@@ -55,4 +55,5 @@ pub use history::HistoryQuery;
 pub use ids::Identity;
 pub use items::{ItemBuffer, ItemError, PackLimits, Packer};
 pub use options::{Options, RetryDelays, WindowBounds, default_socket_path, user_socket_path};
+pub use socket::probe_socket;
 pub use submission::{Count, Receipt, Submission, Target, Ticket, Totals};

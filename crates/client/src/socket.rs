@@ -25,6 +25,18 @@ pub(crate) fn connect_now(path: &Path) -> io::Result<UnixStream> {
     Ok(UnixStream::from(socket))
 }
 
+/// Succeeds where somebody listens on a socket, also somebody with so many connections that there is no room for
+/// another. Never waits.
+///
+/// # Errors
+/// The system's, of the attempt to connect.
+pub fn probe_socket(path: &Path) -> io::Result<()> {
+    match connect_now(path) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+        connected => connected.map(drop),
+    }
+}
+
 impl Socket for UnixStream {
     /// Without a signal where nobody reads any more.
     fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
@@ -47,5 +59,32 @@ pub(crate) fn wait_ready(stream: &UnixStream, want_write: bool, bound: Duration)
     match poll(&mut [PollFd::new(stream, wanted)], Some(&timeout)) {
         Ok(_) | Err(Errno::INTR) => Ok(()),
         Err(errno) => Err(errno.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn a_probe_does_not_wait_for_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let kind = || probe_socket(&path).map_err(|error| error.kind());
+        assert_eq!(kind(), Err(io::ErrorKind::NotFound));
+        let listener = UnixListener::bind(&path).unwrap();
+        assert_eq!(kind(), Ok(()));
+        rustix::net::listen(&listener, 0).unwrap();
+        let full = connect_now(&path).map_err(|error| error.kind());
+        assert_eq!(
+            full.err(),
+            Some(io::ErrorKind::WouldBlock),
+            "that of the probe waits"
+        );
+        assert_eq!(kind(), Ok(()));
+        drop(listener);
+        assert_eq!(kind(), Err(io::ErrorKind::ConnectionRefused));
     }
 }

@@ -11,6 +11,7 @@ pub mod error;
 pub mod exit;
 pub mod message;
 pub mod report;
+pub mod shell;
 pub mod wire;
 
 pub use error::ErrorCode;
@@ -19,6 +20,7 @@ pub use report::{
     BatchInfo, BatchState, Finding, FindingKind, FlushReport, HistoryCursor, HistoryEntry,
     ItemsPage, ListCursor, QueueStatus, ServerStatus, SpaceStatus, Tally, VerifiedPage,
 };
+pub use shell::shell_word;
 pub use wire::{
     LENGTH_BYTES, MESSAGE_BYTES_MAX, WireError, encode_message, encode_message_into, split_message,
 };

@@ -5,6 +5,8 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use batchd_protocol::shell_word;
+
 use super::units::{SizeError, TimeError};
 
 /// A configuration that cannot be used.
@@ -42,7 +44,7 @@ impl ConfigErrors {
                     Origin::CommandLine => return Some(OPTIONS.to_owned()),
                     Origin::File(file, _) => file,
                 };
-                let file = file.display();
+                let file = shell_word(file);
                 Some(format!(
                     "mend {mistakes}, and look again with 'batchd check-config --config {file}'"
                 ))
@@ -58,7 +60,7 @@ const BUILT_IN: &str =
     "'batchd check-config --config /dev/null' prints the one that is built in, to begin with";
 
 fn hint_of_unreadable(path: &Path, uid: u32, error: &io::Error) -> Option<String> {
-    let shown = path.display();
+    let shown = shell_word(path);
     match error.kind() {
         io::ErrorKind::NotFound => {
             Some(format!("give a file that is there to --config; {BUILT_IN}"))

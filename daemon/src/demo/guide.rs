@@ -1,9 +1,9 @@
 //! What the tour says: plain text of at most 100 columns, for a terminal and for a page.
 
 use std::io::Write;
-use std::path::Path;
 
 use batchd_client::BatchInfo;
+pub(super) use batchd_protocol::shell_word;
 use bytesize::ByteSize;
 
 use super::ended::{Ended, unsaid};
@@ -86,17 +86,6 @@ pub(super) fn line_table(files: &[(String, usize)]) -> String {
     let rows = rows.chain([("total", total)]);
     rows.map(|(path, lines)| format!("{lines:>5} {path}\n"))
         .collect()
-}
-
-/// A path as a shell takes it for one word.
-pub(super) fn shell_word(path: &Path) -> String {
-    let text = path.display().to_string();
-    let is_plain = |char: char| char.is_ascii_alphanumeric() || "/._-".contains(char);
-    if text.chars().all(is_plain) {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
 }
 
 /// A number of things.
@@ -201,11 +190,5 @@ mod tests {
           1 b
         101 total
         ");
-    }
-
-    #[test]
-    fn a_path_is_one_word() {
-        assert_snapshot!(shell_word(Path::new("/tmp/batchd-demo-A1")), @"/tmp/batchd-demo-A1");
-        assert_snapshot!(shell_word(Path::new("/it's $HOME")), @r"'/it'\''s $HOME'");
     }
 }

@@ -43,6 +43,15 @@ fn a_file_of_somebody_else() {
     cannot read the configuration /b.toml: permission denied
     hint: user 1000 must be able to read it: 'ls -l /b.toml' shows who may
     ");
+    let errors = ConfigErrors::Unreadable {
+        path: "/a b.toml".into(),
+        uid: 1000,
+        source: std::io::ErrorKind::PermissionDenied.into(),
+    };
+    assert_snapshot!(told(&errors), @"
+    cannot read the configuration /a b.toml: permission denied
+    hint: user 1000 must be able to read it: 'ls -l '/a b.toml'' shows who may
+    ");
 }
 
 #[test]
