@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use batchd_core::error::is_no_space;
+use batchd_core::error::{FsError, is_no_space};
 use batchd_core::spool::{Holder, SpoolError};
-use batchd_protocol::exit;
+use batchd_protocol::{exit, shell_word};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
@@ -54,14 +55,14 @@ impl Place<'_> {
     }
 
     /// What to do where this user may not make what belongs there. Read by somebody who will paste it: nothing of
-    /// somebody else's changes hands by it.
-    fn hint_of_denied(self) -> String {
-        let (uid, key) = (crate::effective_uid(), self.key());
+    /// somebody else's changes hands by it. `denied` is what the error names.
+    fn hint_of_denied(self, uid: u32, denied: Option<&Path>) -> String {
+        let key = self.key();
         let (dir, mode) = match self {
             Self::Spool(path) => (path, "0700"),
             Self::Socket(path) => (path.parent().unwrap_or(path), "0755"),
         };
-        let shown = dir.display();
+        let shown = shell_word(dir);
         match (fs::metadata(dir), self) {
             (Err(error), _) if error.kind() == ErrorKind::NotFound => {
                 let is_all = dir.parent().is_some_and(Path::is_dir);
@@ -76,6 +77,10 @@ impl Place<'_> {
             (Err(_), _) => format!(
                 "user {uid} may not enter a directory above it: run batchd as another user, or set another {key}"
             ),
+            (Ok(found), Self::Spool(_)) if found.uid() == uid => {
+                let refused = there(denied.unwrap_or(dir));
+                format!("{}, or set another {key}", hint_of_own_spool(uid, refused))
+            }
             (Ok(_), Self::Spool(_)) => format!(
                 "user {uid} may not write there: run batchd as its owner, whom 'ls -ld {shown}' shows, or set another {key}"
             ),
@@ -136,7 +141,10 @@ impl Failure {
         let (hint, code) = if let Some(advised) = error.downcast_ref::<Advised>() {
             (Some(advised.hint.clone()), advised.code)
         } else if said(|cause| cause.kind() == ErrorKind::PermissionDenied) {
-            (place.map(Place::hint_of_denied), exit::NOPERM)
+            (
+                place.map(|place| place.hint_of_denied(crate::effective_uid(), path_of(&error))),
+                exit::NOPERM,
+            )
         } else if said(|cause| cause.kind() == ErrorKind::ReadOnlyFilesystem) {
             // Trying again later may help, as it may below.
             let hint = format!(
@@ -173,21 +181,63 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
+/// What to do where a user may not use something in its own spool, or the spool itself.
+fn hint_of_own_spool(uid: u32, refused: &Path) -> String {
+    let word = shell_word(refused);
+    if fs::symlink_metadata(refused).is_ok_and(|found| found.uid() == uid) {
+        format!("user {uid} owns it: 'ls -ld {word}' shows its mode; change that")
+    } else {
+        // As after a start by root.
+        format!(
+            "user {uid} owns the spool, but not all that is in it: 'ls -ld {word}' shows whose that is; run batchd as \
+             that user"
+        )
+    }
+}
+
+/// What a failure of the file system was about.
+fn path_of(error: &anyhow::Error) -> Option<&Path> {
+    error.chain().find_map(|cause| {
+        let failed = match cause.downcast_ref() {
+            Some(SpoolError::Fs(failed)) => Some(failed),
+            _ => cause.downcast_ref::<FsError>(),
+        };
+        Some(failed?.path.as_path())
+    })
+}
+
+/// What can be looked at of a path: itself, or what is above it.
+fn there(path: &Path) -> &Path {
+    let mut above = path.ancestors();
+    let there = above.find(|path| fs::symlink_metadata(path).is_ok());
+    there.unwrap_or(path)
+}
+
 fn hint_of_holder(holder: &Holder) -> String {
     match holder {
         Holder::Readers => {
             "wait until that has ended, and start again; 'lslocks' shows who locks it".to_owned()
         }
         Holder::Writer(said) => {
-            let stop = match said.rsplit_once("pid ") {
-                Some((_, pid)) if pid.parse::<u32>().is_ok() => format!("'kill {pid}' stops it"),
-                _ => "stop it".to_owned(),
+            let pid = said.rsplit_once("pid ").map(|(_, pid)| pid);
+            let pid = pid.and_then(|pid| pid.parse().ok());
+            let stop = match pid.filter(|pid| is_batchd(*pid)) {
+                Some(pid) => format!("'kill {pid}' stops it"),
+                None => "stop it ('lslocks' shows who locks it)".to_owned(),
             };
             format!(
                 "{stop}; to run another beside it, set another `path` in [spool] and in [[listen]]"
             )
         }
     }
+}
+
+/// Whether a process is of this program. It may be another, since whoever noted its pid may have been in another
+/// container; there this program is 1, which nobody must be told to stop.
+fn is_batchd(pid: u32) -> bool {
+    let name = |process: &str| fs::read(format!("/proc/{process}/comm")).ok();
+    let own = name("self");
+    pid != 1 && own.is_some() && name(&pid.to_string()) == own
 }
 
 fn hint_of_descriptors() -> String {
@@ -202,6 +252,7 @@ fn hint_of_descriptors() -> String {
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
+    use std::process::{Command, Stdio};
 
     use anyhow::Context as _;
     use insta::assert_snapshot;
@@ -249,7 +300,6 @@ mod tests {
         let at = |place: Place<'_>| of(Some(place), denied).replace(root, "DIR");
         let (there, missing) = (dir.path(), dir.path().join("a/b"));
         let made_at_once = dir.path().join("a");
-        assert_snapshot!(at(Place::Spool(there)), @"77 user N may not write there: run batchd as its owner, whom 'ls -ld DIR' shows, or set another `path` in [spool]");
         assert_snapshot!(at(Place::Spool(&made_at_once)), @"77 user N may not make it: 'install -d -m 0700 -o N DIR/a' does, as root; or set another `path` in [spool]");
         assert_snapshot!(at(Place::Spool(&missing)), @"77 user N may not make it: run batchd as another user, or set another `path` in [spool]");
         assert_snapshot!(at(Place::Socket(&there.join("s"))), @"77 set another `path` in [[listen]], in a directory that user N may write to");
@@ -261,6 +311,34 @@ mod tests {
     }
 
     #[test]
+    fn who_may_not_use_a_spool_that_is_there() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let spool = dir.path().join("a b");
+        fs::create_dir(&spool).expect("a spool");
+        fs::write(spool.join("LOCK"), "").expect("a file");
+        let root = dir.path().to_str().expect("UTF-8");
+        let told = |path: &Path| {
+            let denied = FsError {
+                operation: "lock",
+                path: path.to_owned(),
+                source: ErrorKind::PermissionDenied.into(),
+            };
+            told(&Failure::of_spool(&spool, denied.into())).replace(root, "DIR")
+        };
+        // Its directory cannot be made somebody else's here: what it is asked for is somebody else.
+        let uid = crate::effective_uid() + 1;
+        let other = Place::Spool(&spool).hint_of_denied(uid, None);
+        let other = other.replace(root, "DIR").replace(&uid.to_string(), "N");
+        assert_snapshot!(other, @"user N may not write there: run batchd as its owner, whom 'ls -ld 'DIR/a b'' shows, or set another `path` in [spool]");
+        let own = told(&spool.join("queues/default"));
+        assert_snapshot!(own, @"77 user N owns it: 'ls -ld 'DIR/a b'' shows its mode; change that, or set another `path` in [spool]");
+        assert_snapshot!(told(&spool.join("LOCK")), @"77 user N owns it: 'ls -ld 'DIR/a b/LOCK'' shows its mode; change that, or set another `path` in [spool]");
+        let lock = spool.join("LOCK");
+        let other = hint_of_own_spool(uid, &lock).replace(root, "DIR");
+        assert_snapshot!(other.replace(&uid.to_string(), "N"), @"user N owns the spool, but not all that is in it: 'ls -ld 'DIR/a b/LOCK'' shows whose that is; run batchd as that user");
+    }
+
+    #[test]
     fn a_spool_that_somebody_has() {
         let locked = |holder| {
             let path = PathBuf::from("/s");
@@ -269,8 +347,19 @@ mod tests {
                 SpoolError::Locked { path, holder },
             ))
         };
-        assert_snapshot!(locked(Holder::Writer("batchd, pid 42".to_owned())), @"75 'kill 42' stops it; to run another beside it, set another `path` in [spool] and in [[listen]]");
-        assert_snapshot!(locked(Holder::Writer(String::new())), @"75 stop it; to run another beside it, set another `path` in [spool] and in [[listen]]");
+        let written_by = |pid: u32| locked(Holder::Writer(format!("batchd, pid {pid}")));
+        let own = std::process::id();
+        let told = written_by(own).replace(&format!("kill {own}'"), "kill PID'");
+        assert_snapshot!(told, @"75 'kill PID' stops it; to run another beside it, set another `path` in [spool] and in [[listen]]");
+        let nobody = locked(Holder::Writer(String::new()));
+        assert_snapshot!(nobody, @"75 stop it ('lslocks' shows who locks it); to run another beside it, set another `path` in [spool] and in [[listen]]");
+        assert_eq!(written_by(1), nobody);
+        let mut other = Command::new("cat");
+        let mut other = other.stdin(Stdio::piped()).spawn().expect("cat");
+        let told = written_by(other.id());
+        drop(other.stdin.take());
+        other.wait().expect("its end");
+        assert_eq!(told, nobody);
         assert_snapshot!(locked(Holder::Readers), @"75 wait until that has ended, and start again; 'lslocks' shows who locks it");
     }
 }

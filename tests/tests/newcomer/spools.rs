@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use batchd_tests::root;
 use insta::assert_snapshot;
 
 use crate::bench::{Bench, NO_SINK, allow};
@@ -117,7 +118,8 @@ fn something_else_is_there() {
 
 #[test]
 fn another_user_has_it() {
-    let Some(bench) = Bench::of_stranger(NO_SINK) else {
+    // What is made here is somebody else's only to a stranger.
+    let Some(bench) = Bench::of_stranger(NO_SINK).filter(|_| root()) else {
         return;
     };
     fs::create_dir(bench.site.spool()).expect("a spool");
@@ -137,6 +139,24 @@ fn another_user_has_it() {
     77
     batchctl: cannot list ROOT/spool: Permission denied (os error 13)
     hint: a spool is its owner's alone: run this as the user of the daemon, or as root
+    ");
+}
+
+/// As after a start by root.
+#[test]
+fn another_user_has_what_is_in_it() {
+    let Some(bench) = Bench::of_stranger(NO_SINK).filter(|_| root()) else {
+        return;
+    };
+    let spool = bench.site.spool();
+    bench.start().kill9();
+    let lock = spool.join("LOCK");
+    std::os::unix::fs::chown(&lock, Some(0), Some(0)).expect("root may");
+    allow(&lock, 0o600);
+    assert_snapshot!(bench.told("batchd --config ROOT/batchd.toml"), @"
+    77
+    batchd: cannot open the spool: lock ROOT/spool/LOCK: Permission denied (os error 13)
+    batchd: hint: user N owns the spool, but not all that is in it: 'ls -ld ROOT/spool/LOCK' shows whose that is; run batchd as that user, or set another `path` in [spool]
     ");
 }
 
