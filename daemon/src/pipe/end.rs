@@ -182,6 +182,11 @@ fn why(stop: Stop, taken: &str) -> Failure {
             format!("{taken} durable; the same command goes on behind them where the input is a file"),
             exit::IOERR,
         ),
+        Stop::Changed => (
+            anyhow::anyhow!("the input was cut or written anew while it was read"),
+            "what was read before is taken; the same command takes what is there now, from its start".to_owned(),
+            exit::IOERR,
+        ),
         Stop::Refused(why) => (
             anyhow::anyhow!("not taken: {why}"),
             format!("{taken} durable, and delivered"),

@@ -7,12 +7,14 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::mpsc::{Sender, channel};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 /// Read at once, in bytes.
 const CHUNK_BYTES: usize = 256 << 10;
 /// Chunks that are read, or being read, or taken in.
 const CHUNKS: usize = 4;
+/// So much of what was read last is looked at again.
+const TAIL_BYTES: usize = 4096;
 
 /// What comes.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub(super) enum Event {
     Chunk(Vec<u8>),
     /// The input ended.
     End,
+    /// What was read of a file is not there any more: it was cut or written anew. Nothing follows.
+    Changed,
     /// It cannot be read; nothing follows.
     Failed(io::Error),
 }
@@ -38,18 +42,25 @@ impl Input {
     ///
     /// # Errors
     /// Where there is no thread to be had.
-    pub(super) fn start(file: File, mut offset: Option<u64>) -> io::Result<Self> {
+    pub(super) fn start(file: File, offset: Option<u64>) -> io::Result<Self> {
         let (sender, events) = unbounded_channel();
         let (empty, buffers) = channel();
         for _ in 0..CHUNKS {
             empty.send(Vec::new()).ok();
         }
+        let mut reader = Reader {
+            file,
+            offset,
+            tail: Vec::new(),
+        };
         std::thread::Builder::new()
             .name("input".into())
             .spawn(move || {
-                for mut buffer in buffers {
+                for buffer in buffers {
+                    let event = reader.next(buffer).unwrap_or_else(Event::Failed);
                     // Nothing follows the end, and where nobody listens any more there is nobody to tell.
-                    if !read(&file, &mut offset, &mut buffer, &sender) {
+                    let goes_on = matches!(event, Event::Chunk(_));
+                    if sender.send(event).is_err() || !goes_on {
                         return;
                     }
                 }
@@ -74,37 +85,62 @@ impl Input {
     }
 }
 
-/// Reads once. Says whether there may be more.
-fn read(
-    mut file: &File,
-    offset: &mut Option<u64>,
-    buffer: &mut Vec<u8>,
-    events: &UnboundedSender<Event>,
-) -> bool {
-    buffer.resize(CHUNK_BYTES, 0);
-    loop {
-        let read = match *offset {
-            Some(offset) => file.read_at(buffer, offset),
-            None => file.read(buffer),
-        };
-        let event = match read {
-            Ok(0) => Event::End,
-            Ok(count) => {
-                if let Some(offset) = offset {
-                    *offset += count as u64;
+struct Reader {
+    file: File,
+    /// Of a regular file.
+    offset: Option<u64>,
+    /// What was read last of it.
+    tail: Vec<u8>,
+}
+
+impl Reader {
+    /// Reads once, into a buffer.
+    fn next(&mut self, mut buffer: Vec<u8>) -> io::Result<Event> {
+        buffer.resize(CHUNK_BYTES, 0);
+        let count = self.read(&mut buffer)?;
+        buffer.truncate(count);
+        if let Some(offset) = self.offset {
+            // Behind the read: whoever writes a file anew begins with what comes before it.
+            if !self.is_unchanged(offset)? {
+                return Ok(Event::Changed);
+            }
+            self.offset = Some(offset + count as u64);
+            self.tail.extend_from_slice(&buffer);
+            let surplus = self.tail.len().saturating_sub(TAIL_BYTES);
+            self.tail.drain(..surplus);
+        }
+        Ok(match count {
+            0 => Event::End,
+            _ => Event::Chunk(buffer),
+        })
+    }
+
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = match self.offset {
+                Some(offset) => self.file.read_at(buffer, offset),
+                None => (&self.file).read(buffer),
+            };
+            match read {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Somebody else wants it not to wait.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    poll(&mut [PollFd::new(&self.file, PollFlags::IN)], None)?;
                 }
-                buffer.truncate(count);
-                Event::Chunk(std::mem::take(buffer))
+                read => return read,
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            // Somebody else wants it not to wait.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                poll(&mut [PollFd::new(&file, PollFlags::IN)], None).ok();
-                continue;
-            }
-            Err(error) => Event::Failed(error),
-        };
-        let goes_on = matches!(event, Event::Chunk(_));
-        return events.send(event).is_ok() && goes_on;
+        }
+    }
+
+    /// Whether what was read last is still there.
+    fn is_unchanged(&self, end: u64) -> io::Result<bool> {
+        let mut there = vec![0; self.tail.len()];
+        match self
+            .file
+            .read_exact_at(&mut there, end - self.tail.len() as u64)
+        {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            read => read.map(|()| there == self.tail),
+        }
     }
 }

@@ -36,6 +36,8 @@ pub(super) enum Stop {
     Broken(String),
     /// The input cannot be read.
     Input(std::io::Error),
+    /// The input was cut or written anew while it was read.
+    Changed,
     /// An item that is never taken, and where it begins.
     TooLong(ItemTooLong, u64),
     /// There is no room, for that reason, and it is not to be waited for.

@@ -249,6 +249,11 @@ impl<'a> Pipe<'a> {
                 self.intake.end(&mut self.control).await?;
                 Ok(false)
             }
+            Event::Changed => {
+                // What has not ended never will.
+                self.intake.sender.settle(&mut self.control).await?;
+                Err(Stop::Changed)
+            }
             Event::Failed(error) => {
                 self.intake.sender.settle(&mut self.control).await?;
                 Err(Stop::Input(error))
