@@ -25,7 +25,7 @@ const ALONE: &str =
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
 #[command(name = "batchd", version)]
 pub(crate) struct Args {
-    /// The configuration; without it /etc/batchd/batchd.toml as root or as a service,
+    /// The configuration; without it the daemon reads /etc/batchd/batchd.toml as root or as a service,
     /// $XDG_CONFIG_HOME/batchd/batchd.toml otherwise, if there is one
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) config: Option<PathBuf>,
@@ -121,9 +121,10 @@ mod tests {
           help          Print this message or the help of the given subcommand(s)
 
         Options:
-              --config <FILE>  The configuration; without it /etc/batchd/batchd.toml as
-                               root or as a service, $XDG_CONFIG_HOME/batchd/batchd.toml
-                               otherwise, if there is one
+              --config <FILE>  The configuration; without it the daemon reads
+                               /etc/batchd/batchd.toml as root or as a service,
+                               $XDG_CONFIG_HOME/batchd/batchd.toml otherwise, if there
+                               is one
               --log <FILTER>   What to log, such as "info" or "batchd=debug" [env:
                                BATCHD_LOG]
           -h, --help           Print help (see more with '--help')

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use batchd_core::env::os;
 use batchd_core::spool::{Layout, LockedSpool};
 
-use crate::config::{Config, Found};
+use crate::config::Found;
 use crate::engine::drain::{self, Flushed};
 use crate::engine::{Engine, dispatch, housekeeping, index, recall};
 use crate::failure::{Failure, Place};
@@ -58,7 +58,8 @@ pub(crate) fn run(
     })
     .context("cannot install signal handlers")?;
     let patience = manager.recovering(&config.spool.path);
-    let spool = open_spool(config, "batchd")?;
+    let place = Place::Spool(&config.spool.path);
+    let spool = open_spool(&config.spool.path, place, "batchd")?;
     if let Some(Err(error)) = found.state.as_deref().map(directories::make_durable) {
         // Where batches go may be there all the same; whoever delivers will see.
         tracing::warn!(error = format!("{error:#}"), "nothing can be delivered yet");
@@ -67,7 +68,7 @@ pub(crate) fn run(
         // The receiver lives until the process ends.
         events.send(Event::Broken(what)).ok();
     })
-    .map_err(|error| Failure::of_spool(&config.spool.path, error.into()))?;
+    .map_err(|error| Failure::of_spool(place, error.into()))?;
     drop(patience);
     let engine = Arc::new(engine);
 
@@ -95,7 +96,7 @@ pub(crate) fn run(
         tracing::info!(%socket, "ready");
     }
     manager.ready(|| engine.summary());
-    sinks::look_aside(found.clone());
+    sinks::look_aside(config.clone(), found.state.clone());
 
     let ended = match obey(&engine, &event, manager) {
         Err(what) => {
@@ -155,11 +156,14 @@ fn obey(
     }
 }
 
-/// Makes the spool's directory, with what is missing above it, and locks it for a program.
-pub(crate) fn open_spool(config: &Config, program: &str) -> Result<LockedSpool, Failure> {
-    let path = &config.spool.path;
-    directories::make_durable(path).map_err(|error| Failure::at(Place::Spool(path), error))?;
+/// Makes the spool's directory, with what is missing above it, and locks it for a program. `place` is that of `path`.
+pub(crate) fn open_spool(
+    path: &Path,
+    place: Place<'_>,
+    program: &str,
+) -> Result<LockedSpool, Failure> {
+    directories::make_durable(path).map_err(|error| Failure::at(place, error))?;
     let holder = format!("{program}, pid {}\n", std::process::id());
     LockedSpool::open(os::env(), Layout::new(path), &holder)
-        .map_err(|error| Failure::of_spool(path, error))
+        .map_err(|error| Failure::of_spool(place, error))
 }

@@ -41,6 +41,8 @@ pub(crate) struct Advised {
 pub(crate) enum Place<'a> {
     /// The path of the spool.
     Spool(&'a Path),
+    /// The same, of a pipe.
+    PipeSpool(&'a Path),
     /// The path of a socket.
     Socket(&'a Path),
 }
@@ -50,6 +52,7 @@ impl Place<'_> {
     fn key(self) -> &'static str {
         match self {
             Self::Spool(_) => "`path` in [spool]",
+            Self::PipeSpool(_) => "--spool",
             Self::Socket(_) => "`path` in [[listen]]",
         }
     }
@@ -59,7 +62,7 @@ impl Place<'_> {
     fn hint_of_denied(self, uid: u32, denied: Option<&Path>) -> String {
         let key = self.key();
         let (dir, mode) = match self {
-            Self::Spool(path) => (path, "0700"),
+            Self::Spool(path) | Self::PipeSpool(path) => (path, "0700"),
             Self::Socket(path) => (path.parent().unwrap_or(path), "0755"),
         };
         let shown = shell_word(dir);
@@ -77,17 +80,41 @@ impl Place<'_> {
             (Err(_), _) => format!(
                 "user {uid} may not enter a directory above it: run batchd as another user, or set another {key}"
             ),
-            (Ok(found), Self::Spool(_)) if found.uid() == uid => {
-                let refused = there(denied.unwrap_or(dir));
-                format!("{}, or set another {key}", hint_of_own_spool(uid, refused))
-            }
-            (Ok(_), Self::Spool(_)) => format!(
-                "user {uid} may not write there: run batchd as its owner, whom 'ls -ld {shown}' shows, or set another {key}"
-            ),
             (Ok(_), Self::Socket(_)) => {
                 format!("set another {key}, in a directory that user {uid} may write to")
             }
+            (Ok(found), _) if found.uid() == uid => {
+                let refused = there(denied.unwrap_or(dir));
+                format!("{}, or set another {key}", hint_of_own_spool(uid, refused))
+            }
+            (Ok(_), _) => format!(
+                "user {uid} may not write there: run batchd as its owner, whom 'ls -ld {shown}' shows, or set another {key}"
+            ),
         }
+    }
+}
+
+impl Place<'_> {
+    /// What to do where somebody has the spool.
+    fn hint_of_holder(self, holder: &Holder) -> String {
+        let (said, beside) = match (holder, self) {
+            (Holder::Readers, _) => {
+                return "wait until that has ended, and start again; 'lslocks' shows who locks it"
+                    .to_owned();
+            }
+            (Holder::Writer(_), Self::PipeSpool(_)) => {
+                return "wait until that process has ended, or give this one a spool of its own with --spool"
+                    .to_owned();
+            }
+            (Holder::Writer(said), _) => (said, self.key()),
+        };
+        let pid = said.rsplit_once("pid ").map(|(_, pid)| pid);
+        let pid = pid.and_then(|pid| pid.parse().ok());
+        let stop = match pid.filter(|pid| is_batchd(*pid)) {
+            Some(pid) => format!("'kill {pid}' stops it"),
+            None => "stop it ('lslocks' shows who locks it)".to_owned(),
+        };
+        format!("{stop}; to run another beside it, set another {beside} and in [[listen]]")
     }
 }
 
@@ -97,18 +124,20 @@ impl Failure {
         Self::of(Some(place), error)
     }
 
-    /// A spool that cannot be opened, with its path.
-    pub(crate) fn of_spool(path: &Path, error: SpoolError) -> Self {
+    /// A spool that cannot be opened.
+    pub(crate) fn of_spool(place: Place<'_>, error: SpoolError) -> Self {
         let (hint, code) = match &error {
-            SpoolError::Locked { holder, .. } => (hint_of_holder(holder), exit::TEMPFAIL),
+            SpoolError::Locked { holder, .. } => (place.hint_of_holder(holder), exit::TEMPFAIL),
             SpoolError::Newer { .. } => {
-                let hint = "nothing was changed: start the batchd that wrote it, or a newer one, or set another `path` \
-                    in [spool]";
-                (hint.to_owned(), exit::CONFIG)
+                let hint = format!(
+                    "nothing was changed: start the batchd that wrote it, or a newer one, or set another {}",
+                    place.key()
+                );
+                (hint, exit::CONFIG)
             }
             _ => {
                 let error = anyhow::Error::from(error).context("cannot open the spool");
-                return Self::at(Place::Spool(path), error);
+                return Self::at(place, error);
             }
         };
         Self {
@@ -213,25 +242,6 @@ fn there(path: &Path) -> &Path {
     there.unwrap_or(path)
 }
 
-fn hint_of_holder(holder: &Holder) -> String {
-    match holder {
-        Holder::Readers => {
-            "wait until that has ended, and start again; 'lslocks' shows who locks it".to_owned()
-        }
-        Holder::Writer(said) => {
-            let pid = said.rsplit_once("pid ").map(|(_, pid)| pid);
-            let pid = pid.and_then(|pid| pid.parse().ok());
-            let stop = match pid.filter(|pid| is_batchd(*pid)) {
-                Some(pid) => format!("'kill {pid}' stops it"),
-                None => "stop it ('lslocks' shows who locks it)".to_owned(),
-            };
-            format!(
-                "{stop}; to run another beside it, set another `path` in [spool] and in [[listen]]"
-            )
-        }
-    }
-}
-
 /// Whether a process is of this program. It may be another, since whoever noted its pid may have been in another
 /// container; there this program is 1, which nobody must be told to stop.
 fn is_batchd(pid: u32) -> bool {
@@ -323,7 +333,7 @@ mod tests {
                 path: path.to_owned(),
                 source: ErrorKind::PermissionDenied.into(),
             };
-            told(&Failure::of_spool(&spool, denied.into())).replace(root, "DIR")
+            told(&Failure::of_spool(Place::Spool(&spool), denied.into())).replace(root, "DIR")
         };
         // Its directory cannot be made somebody else's here: what it is asked for is somebody else.
         let uid = crate::effective_uid() + 1;
@@ -343,7 +353,7 @@ mod tests {
         let locked = |holder| {
             let path = PathBuf::from("/s");
             told(&Failure::of_spool(
-                Path::new("/s"),
+                Place::Spool(Path::new("/s")),
                 SpoolError::Locked { path, holder },
             ))
         };

@@ -1,12 +1,13 @@
 //! A look at the sinks before anything is delivered to them, so that a mistake in a path is told when it is made, and not
 //! when the first batch is due.
 
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use batchd_frame::QueueName;
 use batchd_sinks::{FileSink, FileSinkConfig, Sink as _};
 
-use crate::config::Found;
+use crate::config::Config;
 use crate::config::model::SinkConfig;
 
 /// A sink that could take nothing now.
@@ -28,10 +29,10 @@ impl Unready {
 
 /// Looks at each sink once, however many queues have it; not at one in a directory that is made at the start. Blocks as
 /// long as the file systems do.
-pub(crate) fn look(found: &Found) -> Vec<Unready> {
-    let to_be_made = found.state.as_deref().filter(|state| !state.exists());
+pub(crate) fn look(config: &Config, made_at_start: Option<&Path>) -> Vec<Unready> {
+    let to_be_made = made_at_start.filter(|state| !state.exists());
     let mut files: Vec<(&FileSinkConfig, Vec<QueueName>)> = Vec::new();
-    for (name, queue) in &found.config.queues {
+    for (name, queue) in &config.queues {
         let Some(SinkConfig::File(file)) = &queue.sink else {
             continue;
         };
@@ -51,9 +52,9 @@ pub(crate) fn look(found: &Found) -> Vec<Unready> {
 }
 
 /// Looks at the sinks and logs what is wrong, on a thread that nobody waits for: a target that hangs holds up no start.
-pub(crate) fn look_aside(found: Found) {
+pub(crate) fn look_aside(config: Config, made_at_start: Option<PathBuf>) {
     let looking = move || {
-        for unready in look(&found) {
+        for unready in look(&config, made_at_start.as_deref()) {
             tracing::warn!(
                 queues = unready.queue_names(),
                 error = unready.why,
@@ -72,12 +73,11 @@ pub(crate) fn look_aside(found: Found) {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::Path;
 
     use insta::assert_snapshot;
 
     use super::*;
-    use crate::config::{Config, Surroundings, variables};
+    use crate::config::{Surroundings, variables};
 
     /// What is unready of a configuration in which `ROOT` stands for that directory.
     fn looked(text: &str, root: &Path) -> String {
@@ -86,7 +86,7 @@ mod tests {
         fs::write(&file, text.replace("ROOT", place)).expect("written");
         let user = Surroundings::new(1000, variables(&[("HOME", place)]));
         let found = Config::find(Some(&file), &user).expect("no mistakes");
-        let unready = look(&found).into_iter();
+        let unready = look(&found.config, found.state.as_deref()).into_iter();
         let lines = unready.map(|unready| format!("{}: {}\n", unready.queue_names(), unready.why));
         lines.collect::<String>().replace(place, "ROOT")
     }

@@ -20,7 +20,7 @@ pub(crate) fn check_config(
         Ok(found) => {
             let printed = print(&found, out);
             // No mistake in the file: what is missing may be there when the daemon runs.
-            for unready in sinks::look(&found) {
+            for unready in sinks::look(&found.config, found.state.as_deref()) {
                 let (queues, why) = (unready.queue_names(), unready.why);
                 writeln!(
                     err,

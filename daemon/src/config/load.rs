@@ -39,12 +39,7 @@ impl Config {
     /// # Errors
     /// [`ConfigErrors`] with everything that is wrong with it.
     pub(crate) fn load(path: &Path, surroundings: &Surroundings) -> Result<Self, ConfigErrors> {
-        let bytes = fs::read(path).map_err(|source| ConfigErrors::Unreadable {
-            path: path.to_path_buf(),
-            uid: surroundings.uid,
-            source,
-        })?;
-        Self::parse(&bytes, path, surroundings)
+        Self::parse(&read(path, surroundings)?, path, surroundings)
     }
 
     /// The configuration to run by: that of the file that is named; without one, that of the file of the
@@ -84,10 +79,7 @@ impl Config {
         path: &Path,
         surroundings: &Surroundings,
     ) -> Result<Self, ConfigErrors> {
-        let text = match str::from_utf8(bytes) {
-            Ok(text) => text,
-            Err(error) => return Err(not_utf8(bytes, error.valid_up_to(), path)),
-        };
+        let text = text_of(bytes, path)?;
         let mut faults = Faults::of_file(path, text);
         let (table, errors) = DeTable::parse_recoverable(text);
         if errors.is_empty() {
@@ -96,19 +88,26 @@ impl Config {
             return faults.into_result(config);
         }
         // What is made of a broken file would be guesswork: its syntax comes first.
-        for error in errors {
-            faults.add(
-                error.span(),
-                None,
-                Problem::Syntax(error.message().to_owned()),
-            );
-        }
+        faults.add_syntax(&errors);
         faults.into_result(None)
     }
 }
 
-/// The mistake of a file that is no text.
-pub(super) fn not_utf8(bytes: &[u8], valid_bytes: usize, path: &Path) -> ConfigErrors {
+/// The bytes of a file.
+pub(super) fn read(path: &Path, surroundings: &Surroundings) -> Result<Vec<u8>, ConfigErrors> {
+    fs::read(path).map_err(|source| ConfigErrors::Unreadable {
+        path: path.to_path_buf(),
+        uid: surroundings.uid,
+        source,
+    })
+}
+
+/// Its text.
+pub(super) fn text_of<'t>(bytes: &'t [u8], path: &Path) -> Result<&'t str, ConfigErrors> {
+    str::from_utf8(bytes).map_err(|error| not_utf8(bytes, error.valid_up_to(), path))
+}
+
+fn not_utf8(bytes: &[u8], valid_bytes: usize, path: &Path) -> ConfigErrors {
     let valid = bytes.get(..valid_bytes).unwrap_or_default();
     let valid = String::from_utf8_lossy(valid);
     let mut faults = Faults::of_file(path, &valid);

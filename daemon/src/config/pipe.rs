@@ -4,7 +4,6 @@
 //! put into the file's tables before they are read.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use batchd_frame::{Digester, QueueName};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::load::not_utf8;
+use super::load;
 use super::model::{Config, DEFAULT_QUEUE, SinkConfig, UnknownQueues};
 use super::problem::{COMMAND_LINE, ConfigErrors, Faults, Problem, nearest};
 use super::resolve::resolve;
@@ -58,15 +57,9 @@ impl Config {
         let Some(path) = &given.file else {
             return read("", Faults::of_built_in(), given, surroundings);
         };
-        let bytes = fs::read(path).map_err(|source| ConfigErrors::Unreadable {
-            path: path.clone(),
-            uid: surroundings.uid,
-            source,
-        })?;
-        match str::from_utf8(&bytes) {
-            Ok(text) => read(text, Faults::of_file(path, text), given, surroundings),
-            Err(error) => Err(not_utf8(&bytes, error.valid_up_to(), path)),
-        }
+        let bytes = load::read(path, surroundings)?;
+        let text = load::text_of(&bytes, path)?;
+        read(text, Faults::of_file(path, text), given, surroundings)
     }
 }
 
@@ -77,10 +70,7 @@ fn read(
     surroundings: &Surroundings,
 ) -> Result<(Config, QueueName), ConfigErrors> {
     let (table, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
-        let problem = Problem::Syntax(error.message().to_owned());
-        faults.add(error.span(), None, problem);
-    }
+    faults.add_syntax(&errors);
     let name = given.queue.as_deref().unwrap_or(DEFAULT_QUEUE);
     let queue = QueueName::new(name).map_err(|error| Problem::QueueName(error.to_string()));
     let queue = match queue {

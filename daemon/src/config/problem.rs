@@ -401,6 +401,14 @@ impl<'t> Faults<'t> {
         ));
     }
 
+    /// Notes what is no TOML.
+    pub(super) fn add_syntax(&mut self, errors: &[toml::de::Error]) {
+        for error in errors {
+            let problem = Problem::Syntax(error.message().to_owned());
+            self.add(error.span(), None, problem);
+        }
+    }
+
     /// Whether nothing was found.
     pub(super) const fn is_empty(&self) -> bool {
         self.found.is_empty()

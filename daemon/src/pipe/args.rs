@@ -14,7 +14,8 @@ use crate::config::Given;
 
 /// Batch the lines of standard input: spool them durably, and hand them on in batches
 ///
-/// It is the whole of batchd in one process, without a socket. Input is read, synced to the spool, and delivered to
+/// It is the whole of batchd in one process, without a socket. Settings come from options, and from a file only where
+/// --config names one. Input is read, synced to the spool, and delivered to
 /// the sink in batches. It ends when the input has ended and everything is delivered. What it has taken it never
 /// loses: where it is killed, or the sink fails for longer than --shutdown-timeout, the next start delivers it.
 ///

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use batchd_core::policy::{OnShutdown, Policy};
-use batchd_core::spool::{LockedSpool, SpoolError};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::Instant;
 
@@ -20,9 +19,9 @@ use super::input::{Event, Input};
 use super::intake::{Intake, Sender, Stop};
 use super::progress::{Done, Progress};
 use super::source::{Resume, Source};
-use crate::config::{Config, Found, Surroundings};
+use crate::config::{Config, Surroundings};
 use crate::engine::{self, Engine, Queue, dispatch, housekeeping};
-use crate::failure::Failure;
+use crate::failure::{Failure, Place};
 use crate::{daemon, signals, sinks};
 
 /// A person sees something new this often.
@@ -67,11 +66,12 @@ pub(crate) fn run(
         told.send(control::Event::Told(signal)).ok();
     })
     .context("cannot install signal handlers")?;
-    let spool = open_spool(&config)?;
+    let place = Place::PipeSpool(&config.spool.path);
+    let spool = daemon::open_spool(&config.spool.path, place, "batchd pipe")?;
     let engine = Engine::open(&config, spool, move |what| {
         events.send(control::Event::Broken(what)).ok();
     })
-    .map_err(|error| Failure::of_spool(&config.spool.path, error.into()))?;
+    .map_err(|error| Failure::of_spool(place, error.into()))?;
     let engine = Arc::new(engine);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -89,11 +89,7 @@ pub(crate) fn run(
     let house = housekeeping::start(Arc::clone(&engine)).context("cannot start a thread")?;
     let dispatchers = dispatch::start_all(&engine, runtime.handle());
     engine.serve();
-    sinks::look_aside(Found {
-        config: config.clone(),
-        file: None,
-        state: None,
-    });
+    sinks::look_aside(config.clone(), None);
 
     let mut pipe = Pipe::open(args, &policy, engine, queue, control, progress)?;
     let stop = runtime.block_on(pipe.take_all()).err();
@@ -115,24 +111,6 @@ pub(crate) fn run(
         Some(what) => Err(Failure::broken(what.to_owned())),
         None => pipe.tell(stop, &fate, &config),
     }
-}
-
-/// As the daemon does it; but what to do is about options, not about keys of a file.
-fn open_spool(config: &Config) -> Result<LockedSpool, Failure> {
-    daemon::open_spool(config, "batchd pipe").map_err(|mut failure| {
-        let is_locked = matches!(
-            failure.error.downcast_ref(),
-            Some(SpoolError::Locked { .. })
-        );
-        failure.hint = match failure.hint {
-            Some(_) if is_locked => Some(
-                "wait until that process has ended, or give this one a spool of its own with --spool"
-                    .to_owned(),
-            ),
-            hint => hint.map(|hint| hint.replace("`path` in [spool]", "--spool")),
-        };
-        failure
-    })
 }
 
 /// What runs.

@@ -38,6 +38,8 @@ pub(super) enum Source {
 pub(super) struct FileSource {
     file: File,
     identity: Vec<u8>,
+    /// The first half of the ids of its producers.
+    family: [u8; 8],
     cut: Cut,
     /// Where it stood when it was given to this process.
     start: u64,
@@ -75,9 +77,11 @@ impl Source {
         }
         let mut file = input.try_clone()?;
         let start = file.stream_position()?;
+        let identity = identity(&found, cut);
         Ok(Self::File(FileSource {
             file,
-            identity: identity(&found, cut),
+            family: family(&identity),
+            identity,
             cut,
             start,
             generation: 0,
@@ -131,24 +135,13 @@ impl Source {
 
 impl FileSource {
     /// The first half of the ids of its producers.
-    pub(super) fn family(&self) -> [u8; 8] {
-        let mut digester = Digester::new();
-        digester.update(b"batchd pipe\0");
-        digester.update(&self.identity);
-        let mut family = [0; 8];
-        family
-            .iter_mut()
-            .zip(digester.finish().0)
-            .for_each(|(to, from)| *to = from);
-        family
+    pub(super) const fn family(&self) -> [u8; 8] {
+        self.family
     }
 
     fn producer(&self) -> ProducerId {
         let mut id = [0; 16];
-        let bytes = self
-            .family()
-            .into_iter()
-            .chain(self.generation.to_be_bytes());
+        let bytes = self.family.into_iter().chain(self.generation.to_be_bytes());
         id.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
         ProducerId::from_bytes(id)
     }
@@ -173,7 +166,11 @@ impl FileSource {
             let end = newest.sequence >> CHECK_BITS;
             resume.is_rewritten =
                 end > length || sequence(end, &self.before(end)?)? != newest.sequence;
-            self.generation = newest.number + u64::from(resume.is_rewritten);
+            self.generation = newest.number.saturating_add(resume.is_rewritten.into());
+            if resume.is_rewritten && end == self.start {
+                // It was put there by the run before, which shares it, and not to skip anything.
+                resume.from = 0;
+            }
             if !resume.is_rewritten && end >= self.start {
                 resume.is_known = true;
                 resume.from = end;
@@ -233,6 +230,19 @@ impl FileSource {
         let surplus = self.tail.len().saturating_sub(CHECKED_BYTES);
         self.tail.drain(..surplus);
     }
+}
+
+fn family(identity: &[u8]) -> [u8; 8] {
+    let mut digester = Digester::new();
+    digester.update(b"batchd pipe\0");
+    digester.update(identity);
+    let mut family = [0; 8];
+    let digest = digester.finish().0;
+    family
+        .iter_mut()
+        .zip(digest)
+        .for_each(|(to, from)| *to = from);
+    family
 }
 
 /// The number of a submission that ends there, behind these bytes.
@@ -335,6 +345,13 @@ mod tests {
         other.replace_range(5000..5001, "L");
         assert_eq!(rewritten(other), (0, true, 1));
         assert_eq!(rewritten(lines(2000)), (9000, false, 0));
+        // Where the run before left it is no place to begin another file at.
+        for (start, from) in [(9000, 0), (20, 20)] {
+            source.start = start;
+            fs::write(dir.path().join("f"), lines(60)).expect("written");
+            let resume = source.resume(had).expect("read");
+            assert_eq!((resume.from, resume.is_rewritten), (from, true));
+        }
     }
 
     #[test]

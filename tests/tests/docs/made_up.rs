@@ -127,8 +127,8 @@ fn a_session_leaves_the_machine_as_it_is() {
     let mark = format!("batchd-made-up-{}", std::process::id());
     let text = format!(
         "```sh\nfor place in tmp run srv var/lib var/spool; do\n  touch /$place/{mark}\ndone\n\
-         (exec -a {mark} sleep 1000) &\nls /home\n! touch /etc/{mark} 2>&1\n```\n\
-         ```text\ntouch: … Read-only file system\n```\n"
+         (exec -a {mark} sleep 1000) &\nls /home /root\n! touch /etc/{mark} 2>&1\n```\n\
+         ```text\n/home:\nreader\n\n/root:\ntouch: … Read-only file system\n```\n"
     );
     check(&text, "");
     for place in ["tmp", "run", "srv", "var/lib", "var/spool", "etc"] {
@@ -162,7 +162,7 @@ command -v batchctl
 nothing is built
 batchctl
 batchd …
-/root/.cargo/bin/batchctl
+/home/reader/.cargo/bin/batchctl
 ```
 ",
         "",

@@ -4,7 +4,7 @@
 //! empty and theirs, the rest of the root file system is read-only, and what they leave running dies with the shell.
 //! Root makes such namespaces, and so does anybody who may be root in a user namespace.
 //!
-//! They begin in `/root/batchd`, which looks like a checkout. The reader of the README has built nothing yet; those
+//! They begin in `/home/reader/batchd`, which looks like a checkout. The reader of the README has built nothing yet; those
 //! of other pages have the programs in their `PATH`. `cargo` builds nothing: see `lay_out_cargo`.
 
 use std::env;
@@ -22,11 +22,11 @@ pub(crate) const PROGRAMS: &str = "/mnt/programs";
 const ENTER: &str = include_str!("enter.sh");
 /// What there is before it: see there.
 const DIRECTORIES: [&str; 10] = [
-    "home",
+    "root",
     "nothing",
     "output",
     "programs",
-    "root/batchd",
+    "home/reader/batchd",
     "run",
     "srv",
     "tmp",
@@ -84,7 +84,7 @@ impl Session {
             fs::create_dir_all(session.path(name)).expect("a directory");
         }
         for name in CHECKOUT {
-            let to = session.path("root/batchd").join(name);
+            let to = session.path("home/reader/batchd").join(name);
             copy(&workspace().join(name), &to);
         }
         lay_out_cargo(&session.path("cargo"));
@@ -105,7 +105,7 @@ impl Session {
         fs::write(self.path("page"), script).expect("a script");
         let built = if has_batchd { "/mnt/cargo/built:" } else { "" };
         let path = env::var("PATH").unwrap_or_default();
-        let path = format!("/root/.cargo/bin:/mnt/cargo/bin:{built}{path}");
+        let path = format!("/home/reader/.cargo/bin:/mnt/cargo/bin:{built}{path}");
         let mut command = unshare();
         // The namespaces end with their first process.
         command.args(["timeout", "--kill-after=5", &limit.as_secs().to_string()]);
@@ -113,7 +113,7 @@ impl Session {
         command
             .arg(self.dir.path())
             .env_clear()
-            .envs([("PATH", path.as_str()), ("HOME", "/root")])
+            .envs([("PATH", path.as_str()), ("HOME", "/home/reader")])
             .envs([("USER", "root"), ("LANG", "C.UTF-8")]);
         let said = run(&mut command, b"");
         match said.code {

@@ -8,7 +8,9 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use batchd_tests::{Exit, LONG, Launch, Signal, Site, Tracer, run, wait_until};
+use batchd_tests::{
+    CALLS_MAX, DISK_CALLS, Exit, LONG, Launch, Signal, Site, Tracer, run, wait_until,
+};
 
 use crate::oracle::Oracle;
 use crate::script::{Script, Step};
@@ -17,31 +19,16 @@ use crate::script::{Script, Step};
 pub(super) const ENLARGE: &str = "BATCHD_KILL_ROUNDS";
 /// So many points are looked at side by side.
 pub(super) const WORKERS: usize = 2;
-/// Where a run is killed at more calls of one kind than that, something does not count as it should.
-pub(super) const CALLS_MAX: u32 = 1000;
 /// Most of these only read, so that only those that create something are looked at.
 pub(super) const CREATE: &str = "openat";
-/// The calls that change something on the disk, or tell somebody.
-pub(super) const CALLS: [&str; 17] = [
-    CREATE,
-    "pwrite64",
-    "write",
-    "writev",
-    "pwritev",
-    "fdatasync",
-    "fsync",
-    "rename",
-    "renameat",
-    "renameat2",
-    "ftruncate",
-    "fallocate",
-    "unlink",
-    "unlinkat",
-    "linkat",
-    "mkdir",
-    "sendto",
-];
+/// The call that tells somebody.
+const TELL: &str = "sendto";
 pub(super) const BATCH_ITEMS: usize = 3;
+
+/// The calls that change something on the disk, or tell somebody.
+fn calls() -> impl Iterator<Item = &'static str> {
+    DISK_CALLS.into_iter().chain([TELL])
+}
 
 /// Whose calls are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -227,7 +214,13 @@ impl Harness {
             "-o".to_owned(),
             record.display().to_string(),
             "-e".to_owned(),
-            format!("trace={}", CALLS.map(|call| format!("?{call}")).join(",")),
+            format!(
+                "trace={}",
+                calls()
+                    .map(|call| format!("?{call}"))
+                    .collect::<Vec<_>>()
+                    .join(",")
+            ),
         ];
         let killed = self.run_script(whom, &site, &options, &mut BTreeSet::new());
         assert!(
@@ -239,12 +232,12 @@ impl Harness {
         let root = site.root().display().to_string();
         let log = site.log().display().to_string();
         let changes = |call: &str, line: &str| {
-            call == "sendto"
+            call == TELL
                 || (line.contains(&root)
                     && !line.contains(&log)
                     && (call != CREATE || line.contains("O_CREAT")))
         };
-        let kinds = CALLS.into_iter().filter_map(|call| {
+        let kinds = calls().filter_map(|call| {
             // Each thread counts for itself; its number stands first where there are several.
             let mut by_thread: HashMap<&str, u32> = HashMap::new();
             let (mut all, mut changing) = (BTreeSet::new(), BTreeSet::new());

@@ -14,29 +14,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use batchd_tests::{LONG, Signal, Tracer, service, wait_until};
+use batchd_tests::{CALLS_MAX, DISK_CALLS, LONG, Signal, Tracer, service, wait_until};
 
 use crate::place::{Place, lines};
 
 /// Small batches, and submissions of some items: some are cut, some are not. The input ends without a newline.
 const OPTIONS: &str = "--max-items 3 --quota-items 32 --max-age off";
-/// The calls that change something on the disk.
-const CALLS: [&str; 12] = [
-    "openat",
-    "pwrite64",
-    "write",
-    "writev",
-    "pwritev",
-    "fdatasync",
-    "fsync",
-    "rename",
-    "ftruncate",
-    "fallocate",
-    "unlink",
-    "mkdir",
-];
-/// Where a run is killed at more calls of one kind than that, something does not count as it should.
-const CALLS_MAX: u32 = 1000;
 const WORKERS: usize = 2;
 
 /// Whose calls are counted.
@@ -62,7 +45,7 @@ fn every_line_of_a_file_comes_out_once_wherever_it_is_killed() {
     let start = Instant::now();
     let kinds: Vec<_> = Whom::ALL
         .iter()
-        .flat_map(|whom| CALLS.map(|call| (*whom, call)))
+        .flat_map(|whom| DISK_CALLS.map(|call| (*whom, call)))
         .collect();
     let (next, killed) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     std::thread::scope(|scope| {
