@@ -6,6 +6,7 @@
 
 pub mod env;
 pub mod error;
+mod ids;
 pub mod policy;
 pub mod queue;
 pub mod spool;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use batchd_core::env::Env;
+use batchd_core::policy::Backoff;
 use batchd_frame::QueueName;
 use batchd_sinks::Sink;
 use tokio::runtime::{Handle, Runtime};
@@ -21,8 +22,6 @@ use super::{Engine, Queue};
 const SAFETY_INTERVAL: Duration = Duration::from_secs(30);
 /// While nothing can be recorded it looks this often whether that is over.
 const HELD: Duration = Duration::from_secs(1);
-/// Bounds of the wait after a failed attempt: doubled from the first to the second, with full jitter.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
 
 /// Starts dispatchers, also for queues that are created later.
 #[derive(Clone)]
@@ -222,13 +221,7 @@ fn fail(queue: &Queue, batch: &batchd_core::spool::ReadyBatch, error: String) ->
 
 /// The wait after so many failures in a row.
 fn backoff(env: &Env, failures: u32) -> Duration {
-    let (first, last) = BACKOFF;
-    let bound = first
-        .saturating_mul(1 << failures.saturating_sub(1).min(20))
-        .min(last);
     let mut random = [0; 4];
     env.entropy.fill(&mut random);
-    bound
-        .mul_f64(f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX))
-        .max(first / 10)
+    Backoff::default().wait(failures, random)
 }

@@ -2,24 +2,29 @@
 //!
 //! Nothing here knows a clock, a file or a thread: whoever keeps batches tells what a batch holds and how old it is,
 //! and is told why it must be closed, or when to ask again. [`counts`] is asked at every item, [`ages`] at every
-//! look at the clock; [`interval`] is the arithmetic of beats, and [`expiry`] that of lifespans.
+//! look at the clock; [`interval`] is the arithmetic of beats, of which each stream of batches has a [`Rhythm`], and
+//! [`expiry`] that of lifespans. [`Backoff`] is how long to wait after a failure.
 
 pub mod ages;
+mod backoff;
 pub mod counts;
 pub mod expiry;
 pub mod interval;
 
 mod overflow;
+mod rhythm;
 
 use std::time::Duration;
 
 use batchd_frame::OnExpire;
 
 pub use ages::{Ages, Due, When};
+pub use backoff::Backoff;
 pub use counts::{BYTES_MAX_MAX, FALLBACK_BYTES_MAX, Fill};
 pub use expiry::{Deadline, ExpiryGate, ExpiryRules, expires_at};
 pub use interval::{Interval, IntervalMode, JITTER_PERCENT_MAX};
 pub use overflow::{Exceeded, Load, Overflow, Quota};
+pub use rhythm::Rhythm;
 
 /// A queue's rules. A trigger that is `None` is off.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use super::due::close_lane;
 use super::lanes::Lane;
 use super::state::Queue;
 use crate::env::Env;
-use crate::policy::{Ages, Due, Interval, IntervalMode, Policy, When};
+use crate::policy::{Ages, Due, Policy, When};
 
 /// So many batches may wait for their seal before a look at the clock closes no more. Half of what makes the commit
 /// help with seals, so that a burst of the clock's leaves room for batches that fill up, and stalls nobody.
@@ -76,53 +76,13 @@ impl Beats {
         let Some(interval) = &policy.interval else {
             return;
         };
-        let is_planned = lane.beat.planned.is_some_and(|beat| beat.at > boot);
-        if is_planned || lane.beat.under_way {
-            return;
+        let mut random = [0; 4];
+        if interval.jitter_percent > 0 {
+            env.entropy.fill(&mut random);
         }
-        let origin = lane
-            .beat
-            .origin
-            .unwrap_or_else(|| self.started + interval.phase(lane.key.as_bytes()));
-        let place = interval.next_place(origin, boot);
-        let at = place.saturating_add(delay(interval, env));
-        lane.beat.planned = Some(Beat { place, at });
+        let started = self.started + interval.phase(lane.key.as_bytes());
+        lane.rhythm.plan(interval, started, boot, random);
     }
-}
-
-fn delay(interval: &Interval, env: &Env) -> Duration {
-    if interval.jitter_percent == 0 {
-        return Duration::ZERO;
-    }
-    let mut random = [0; 4];
-    env.entropy.fill(&mut random);
-    interval.delay(random)
-}
-
-/// What a lane knows of its beats.
-#[derive(Debug, Default)]
-pub(super) struct LaneBeat {
-    /// Where its grid begins, once the end of a flush has moved it.
-    origin: Option<Duration>,
-    /// The next one; of no meaning while there is no batch.
-    planned: Option<Beat>,
-    /// What the last one closed has not ended yet.
-    under_way: bool,
-}
-
-impl LaneBeat {
-    /// Whether the next one waits for the end of what the last one closed.
-    pub(super) fn is_under_way(&self) -> bool {
-        self.under_way
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Beat {
-    /// Its place on the grid.
-    place: Duration,
-    /// That, and what jitter adds.
-    at: Duration,
 }
 
 /// What a look at the clock came to.
@@ -183,12 +143,11 @@ impl<T: Clone> Queue<T> {
             return None;
         }
         let flushed = lane.flushed.unwrap_or_else(|| self.last_flush());
-        let beat = lane.beat.planned.filter(|_| !lane.beat.under_way);
         self.options.policy.due(&Ages {
             first_item: lane.age(boot),
             newest_item: lane.pending.is_empty().then(|| lane.quiet(boot)),
             since_flush: boot.saturating_sub(flushed),
-            beat: beat.map(|beat| When::reached(boot, beat.at)),
+            beat: lane.rhythm.next(boot),
         })
     }
 
@@ -224,15 +183,13 @@ impl<T: Clone> Queue<T> {
         let Some(lane) = self.lanes.get_mut(number) else {
             return 0;
         };
-        let place = lane.beat.planned.take().map_or(boot, |beat| beat.place);
-        match (interval.mode, &lane.batch) {
-            (IntervalMode::FixedDelay, Some(batch)) => {
-                lane.beat.under_way = true;
-                self.beats.under_way.insert(batch.id(), number);
-                0
-            }
-            _ => interval.skipped(place, boot),
+        let skipped = lane.rhythm.strike(interval, boot);
+        if lane.rhythm.is_under_way()
+            && let Some(batch) = &lane.batch
+        {
+            self.beats.under_way.insert(batch.id(), number);
         }
+        skipped
     }
 
     /// A batch has left the queue, or has gone as far as it goes. Where a beat closed it, the next counts from now.
@@ -247,8 +204,7 @@ impl<T: Clone> Queue<T> {
         let Some(lane) = self.lanes.get_mut(number) else {
             return;
         };
-        lane.beat.under_way = false;
-        lane.beat.origin = Some(boot);
+        lane.rhythm.ended(boot);
         if lane.batch.is_some() {
             self.beats.plan(&self.options.policy, &self.env, boot, lane);
             self.keep_due = true;

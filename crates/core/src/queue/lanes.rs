@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use batchd_frame::{Key, NameError, SealReason};
 
-use super::beats::LaneBeat;
 use super::pending::Pending;
+use crate::policy::Rhythm;
 use crate::spool::open::OpenBatch;
 
 /// One key's batches.
@@ -26,7 +26,7 @@ pub(super) struct Lane {
     /// When the queue was last flushed, where the batch is due by that already.
     pub flushed: Option<Duration>,
     /// Its beats of `interval`.
-    pub beat: LaneBeat,
+    pub rhythm: Rhythm,
     /// Somebody wants the batch closed.
     pub close: Option<SealReason>,
     /// Set while frames are in the kernel and not known synced.
@@ -185,7 +185,7 @@ impl Lanes {
 impl Lane {
     /// Whether nothing is lost where it is forgotten but its `last_seq`.
     fn is_idle(&self) -> bool {
-        let is_in_use = self.busy || self.listed || self.beat.is_under_way();
+        let is_in_use = self.busy || self.listed || self.rhythm.is_under_way();
         self.batch.is_none() && self.pending.is_empty() && !is_in_use
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use batchd_frame::planted::{Planted, is_planted};
-use batchd_frame::{BatchId, FileHeader, Key, SealReason};
+use batchd_frame::{FileHeader, Key, SealReason};
 
 use super::due::{close_lane, due};
 use super::group::{FileWrite, Group, NoFile, Start};
@@ -265,15 +265,7 @@ impl<T: Clone> Queue<T> {
     pub(super) fn new_name(&mut self) -> OpenName {
         let seq = self.next_seq;
         self.next_seq += 1;
-        self.newest_millis = self.newest_millis.max(self.env.clock.wall_micros() / 1000);
-        let mut random = [0; 10];
-        self.env.entropy.fill(&mut random);
-        let mut id = BatchId::new(self.newest_millis, random);
-        if id <= self.last_id {
-            let [a, b, c, d, ..] = random;
-            id = self.last_id.next(u32::from_be_bytes([a, b, c, d]));
-        }
-        self.last_id = id;
+        let id = self.ids.next(&self.env);
         OpenName { seq, id }
     }
 
@@ -329,6 +321,8 @@ fn count_taken<T>(slots: &mut Slots<T>, frames: &[TakenFrame], more: bool) {
 
 #[cfg(test)]
 mod tests {
+    use batchd_frame::BatchId;
+
     use super::*;
     use batchd_frame::{OnExpire, QueueName};
 

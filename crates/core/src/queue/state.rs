@@ -24,6 +24,7 @@ use super::recall::Recall;
 use super::slots::Slots;
 use super::watched::Watches;
 use crate::env::Env;
+use crate::ids::BatchIds;
 use crate::policy::{Deadline, ExpiryGate, Fill, Load, Policy};
 use crate::spool::kept::{EndedBadly, KeptSubmissions};
 use crate::spool::layout::{QueueLayout, ReadyBatch};
@@ -140,9 +141,7 @@ pub struct Queue<T> {
     /// Answers for those whose batches ended, until they are taken.
     pub(super) outbox: Vec<(T, Answer)>,
     pub(super) next_seq: u64,
-    pub(super) newest_millis: u64,
-    /// The last id that was given: the next one is higher.
-    pub(super) last_id: BatchId,
+    pub(super) ids: BatchIds,
     pub(super) spares: VecDeque<Spare>,
     pub(super) spares_under_way: usize,
     /// Batches begun since files were last made ahead.
@@ -221,9 +220,7 @@ impl<T: Clone> Queue<T> {
             watches: Watches::default(),
             outbox: Vec::new(),
             next_seq: recovered.next_seq,
-            newest_millis: recovered.newest_micros / 1000,
-            // Those found may be of the same millisecond.
-            last_id: BatchId::new(recovered.newest_micros / 1000, [0xff; 10]),
+            ids: BatchIds::after(recovered.newest_micros),
             spares: VecDeque::new(),
             spares_under_way: 0,
             begun_lately: 0,
