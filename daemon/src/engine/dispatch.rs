@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use batchd_core::env::Env;
 use batchd_core::policy::Backoff;
+use batchd_core::queue::Attempted;
 use batchd_frame::QueueName;
 use batchd_sinks::Sink;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::attempt::{Attempted, attempt};
+use super::attempt::attempt;
 use super::{Engine, Queue};
 
 /// It looks around this often even if nobody wakes it.
@@ -182,7 +183,6 @@ async fn deliver_all(
             Attempted::Done => {
                 queue.note(|state| {
                     state.attempts_failed = 0;
-                    state.reads_failed = 0;
                     state.last_error = None;
                 });
                 // The end of a flush may be what the next beat counts from.

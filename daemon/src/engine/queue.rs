@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use batchd_core::error::FsError;
 use batchd_core::policy::{ExpiryRules, OnShutdown, Overflow, Policy};
 use batchd_core::queue::{
-    Ack, BatchEvents, Commit, OPEN_BATCHES_MAX, PRODUCER_WINDOW, QueueOptions,
+    Ack, AttemptState, BatchEvents, Commit, OPEN_BATCHES_MAX, PRODUCER_WINDOW, QueueOptions,
 };
 use batchd_core::spool::LockedSpool;
 use batchd_core::spool::space::SpoolSpace;
@@ -33,6 +33,7 @@ pub(crate) struct Queue {
     /// Ends the wait after a failed attempt: somebody asked for a flush.
     pub(crate) hurry: Notify,
     delivery: Mutex<DeliveryState>,
+    attempts: Mutex<AttemptState>,
     /// Counts changes of the above, for those who wait for a delivery.
     changed: watch::Sender<u64>,
 }
@@ -42,8 +43,6 @@ pub(crate) struct Queue {
 pub(crate) struct DeliveryState {
     /// Attempts that failed since the last that did not.
     pub(crate) attempts_failed: u32,
-    /// Attempts in a row that could not read all of their batch.
-    pub(crate) reads_failed: u32,
     /// Attempts that failed since the start.
     pub(crate) failures: u64,
     /// What the last failed attempt said.
@@ -91,6 +90,7 @@ impl Queue {
             ready: Notify::new(),
             hurry: Notify::new(),
             delivery: Mutex::default(),
+            attempts: Mutex::default(),
             changed: watch::Sender::new(0),
         })
     }
@@ -138,6 +138,11 @@ impl Queue {
 
     pub(crate) fn delivery(&self) -> MutexGuard<'_, DeliveryState> {
         self.delivery.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known from one attempt to the next. Locked during an attempt; nobody else looks at it.
+    pub(super) fn attempts(&self) -> MutexGuard<'_, AttemptState> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes a change in what is delivered.

@@ -11,7 +11,7 @@ use super::state::Queue;
 use crate::error::{At, FsError};
 use crate::spool::layout::{Place, ReadyBatch};
 use crate::spool::ledger::{LedgerError, LedgerLine, Outcome};
-use crate::spool::progress::{self, DeliveredPart};
+use crate::spool::progress::{self, Part};
 use crate::spool::sealed::{Inspection, SealedFile};
 use crate::spool::writer::{Tail, append_control, control_header};
 
@@ -153,11 +153,7 @@ impl<T: Clone> Commit<T> {
     ///
     /// # Errors
     /// [`FsError`]; the record is then as it was, or as it was to be.
-    pub fn record_progress(
-        &self,
-        batch: &ReadyBatch,
-        parts: &[DeliveredPart],
-    ) -> Result<(), FsError> {
+    pub fn record_progress(&self, batch: &ReadyBatch, parts: &[Part]) -> Result<(), FsError> {
         let path = self.layout().progress(batch.name.id);
         let write = || progress::write(self.env(), &path, parts).map_err(FinishError::Retry);
         self.with_room(write).map_err(|error| match error {

@@ -4,9 +4,10 @@
 //! they went (`complete`). The writes themselves happen in between, without its lock: [`group::Group::run`].
 //! [`commit::Commit`] puts a lock around it, and lets whoever comes first lead the commit for all.
 //! Sealing and making files ahead ([`keep`]), making batches whole ([`create`]), making room (`overflow`), expiry
-//! ([`expiry`]) and delivery ([`delivery`]) follow the same pattern: take a job under the lock, do its I/O without,
-//! report the result.
+//! ([`expiry`]) and delivery ([`attempt`], [`delivery`]) follow the same pattern: take a job under the lock, do its I/O
+//! without, report the result.
 
+pub mod attempt;
 mod audit;
 mod awaited;
 mod beats;
@@ -32,6 +33,7 @@ mod slots;
 pub mod state;
 mod watched;
 
+pub use attempt::{AttemptState, Attempted, Parcel};
 pub use awaited::WAITING_MAX;
 pub use beats::Looked;
 pub use claim::{Claim, NotClaimed};

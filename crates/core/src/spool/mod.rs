@@ -2,6 +2,7 @@
 
 pub mod frames;
 pub mod index;
+pub mod items;
 pub mod kept;
 pub mod layout;
 pub mod ledger;

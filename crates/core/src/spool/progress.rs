@@ -11,9 +11,9 @@ use crate::env::Env;
 use crate::error::FsError;
 use crate::spool::replace::replace;
 
-/// A part that was delivered.
+/// A run of a batch's items that is delivered by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeliveredPart {
+pub struct Part {
     /// Index in the batch of its first item.
     pub first: u64,
     /// How many items.
@@ -23,7 +23,7 @@ pub struct DeliveredPart {
 /// Reads the parts on record. What cannot be read counts as not delivered: it goes out again, under the same
 /// identity.
 #[must_use]
-pub fn read(env: &Env, path: &Path) -> Vec<DeliveredPart> {
+pub fn read(env: &Env, path: &Path) -> Vec<Part> {
     let Ok(file) = env.fs.open_read(path) else {
         return Vec::new();
     };
@@ -40,7 +40,7 @@ pub fn read(env: &Env, path: &Path) -> Vec<DeliveredPart> {
 ///
 /// # Errors
 /// [`FsError`]; the record is then as it was, or as it was to be.
-pub fn write(env: &Env, path: &Path, parts: &[DeliveredPart]) -> Result<(), FsError> {
+pub fn write(env: &Env, path: &Path, parts: &[Part]) -> Result<(), FsError> {
     let mut text = Vec::new();
     for part in parts {
         // A part of plain fields always serializes.

@@ -1,0 +1,48 @@
+//! The items of several runs of a sealed batch, one after another.
+
+use std::slice;
+
+use super::sealed::{GoneBad, GoodRange, ItemReader, SealedFile};
+
+/// Items of runs that an inspection named, each frame verified again before its items are given.
+#[derive(Debug)]
+pub struct Items<'a> {
+    file: &'a SealedFile,
+    ranges: slice::Iter<'a, GoodRange>,
+    current: Option<ItemReader>,
+}
+
+impl<'a> Items<'a> {
+    /// Of these runs of a file.
+    #[must_use]
+    pub fn new(file: &'a SealedFile, ranges: &'a [GoodRange]) -> Self {
+        Self {
+            file,
+            ranges: ranges.iter(),
+            current: None,
+        }
+    }
+
+    /// The next item; nothing at the end of the last run.
+    ///
+    /// # Errors
+    /// [`GoneBad`] where a frame changed since the inspection.
+    pub fn next_item(&mut self) -> Result<Option<&[u8]>, GoneBad> {
+        loop {
+            let has_more = match &mut self.current {
+                None => false,
+                Some(reader) => reader.has_more()?,
+            };
+            if has_more {
+                let Some(reader) = &mut self.current else {
+                    return Ok(None);
+                };
+                return reader.next_item();
+            }
+            match self.ranges.next() {
+                None => return Ok(None),
+                Some(range) => self.current = Some(self.file.items(*range)),
+            }
+        }
+    }
+}
