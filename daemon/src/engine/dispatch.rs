@@ -149,7 +149,7 @@ async fn deliver_all(
             return None;
         }
         if !engine.space.may_deliver() {
-            // What cannot be recorded would be delivered again and again.
+            // What cannot be recorded would be delivered again by the next start.
             engine.house.ring();
             return Some((sink, Some(HELD)));
         }

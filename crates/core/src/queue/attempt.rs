@@ -48,6 +48,7 @@ pub struct Parcel<'a> {
 
 /// What an attempt came to.
 #[derive(Debug)]
+#[must_use]
 pub enum Attempted {
     /// The batch is done, on record and gone.
     Done,

@@ -48,7 +48,7 @@ impl<T: Clone> Commit<T> {
     /// Records what became of a batch, durably, and then removes its file.
     ///
     /// # Errors
-    /// [`FinishError`]; where it says to try again, the batch is still there and may be delivered again.
+    /// [`FinishError`]; where it says to try again, the batch is still there.
     pub fn finish(
         &self,
         batch: &ReadyBatch,

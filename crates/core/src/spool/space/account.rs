@@ -204,7 +204,7 @@ impl SpoolSpace {
         state.unrecorded = state.seen.free_bytes < RECORD_BYTES;
     }
 
-    /// Whether what is delivered could be recorded. Where not, it would be delivered again and again.
+    /// Whether what is delivered could be recorded. Where not, it would be delivered again by the next start.
     #[must_use]
     pub fn may_deliver(&self) -> bool {
         let mut state = self.state();
