@@ -70,7 +70,7 @@ impl Line {
                 return;
             };
             let (told, refuses) = (&mut self.told, self.refuses);
-            let mut deliver = |parcel: &Parcel<'_>, items: &mut Items<'_>| {
+            let mut deliver = |parcel: &Parcel<'_>, items: &mut Items| {
                 told.push_str(&describe(parcel, items)?);
                 if refuses {
                     return Err("no".to_owned());
@@ -80,7 +80,7 @@ impl Line {
             let commit = self.world.commit();
             let attempted = commit.attempt(&claim, &mut self.state, &mut deliver);
             self.told.push_str(&match attempted {
-                Attempted::Done => "done\n".to_owned(),
+                Attempted::Done { .. } => "done\n".to_owned(),
                 Attempted::Failed(why) => {
                     let id = claim.name.id.to_string();
                     format!("failed: {}\n", why.replace(&id, "ID"))
@@ -104,7 +104,7 @@ impl Line {
     }
 }
 
-fn describe(parcel: &Parcel<'_>, items: &mut Items<'_>) -> Result<String, String> {
+fn describe(parcel: &Parcel<'_>, items: &mut Items) -> Result<String, String> {
     let (mut count, mut bytes) = (0, 0);
     while let Some(item) = items.next_item().map_err(|bad| bad.to_string())? {
         count += 1;
@@ -335,8 +335,18 @@ fn a_batch_that_can_never_be_read_does_not_hold_up_the_queue() {
     let mut line = Line::after(small(), ONE);
     let fault = Fault::from_then_on(EIO).only_in("/ready/");
     line.world.disk.fail_nth(OpKind::Read, 1, fault);
-    line.attempt(4);
+    // However often it is tried at once, that is one attempt.
+    line.attempt(2);
+    for _ in 0..2 {
+        line.world.clock.advance(Duration::from_secs(10));
+        line.attempt(2);
+    }
+    line.world.clock.advance(Duration::from_secs(10));
+    line.attempt(1);
     assert_snapshot!(line.end(), @r"
+    failed: the batch cannot be read now
+    failed: the batch cannot be read now
+    failed: the batch cannot be read now
     failed: the batch cannot be read now
     failed: the batch cannot be read now
     failed: the batch cannot be read now

@@ -8,7 +8,7 @@ use super::Queue;
 
 /// Delivers one batch to a sink, or sees it expire. Blocks.
 pub(super) fn attempt(queue: &Queue, claim: &Claim, sink: &mut dyn Sink) -> Attempted {
-    let mut deliver = |parcel: &Parcel<'_>, items: &mut Items<'_>| {
+    let mut deliver = |parcel: &Parcel<'_>, items: &mut Items| {
         sink.deliver(&describe(parcel), &mut Source(items))
             .map_err(|error| error.to_string())
     };
@@ -34,9 +34,9 @@ fn describe(parcel: &Parcel<'_>) -> Delivery {
 }
 
 /// Items of the core as a sink takes them.
-struct Source<'a, 'b>(&'a mut Items<'b>);
+struct Source<'a>(&'a mut Items);
 
-impl ItemSource for Source<'_, '_> {
+impl ItemSource for Source<'_> {
     fn next_item(&mut self) -> Result<Option<&[u8]>, SourceError> {
         self.0
             .next_item()

@@ -180,7 +180,7 @@ async fn deliver_all(
         sink = returned;
         engine.answer(&mut queue.commit.take_answers());
         match attempted {
-            Attempted::Done => {
+            Attempted::Done { .. } => {
                 queue.note(|state| {
                     state.attempts_failed = 0;
                     state.last_error = None;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use batchd_core::env::FsKind;
 use batchd_core::spool::LockedSpool;
 use batchd_core::spool::space::{SpaceLimits, SpoolSpace};
 use batchd_protocol::SpaceStatus;
@@ -19,17 +18,7 @@ pub(super) fn open(config: &Config, spool: &LockedSpool) -> Arc<SpoolSpace> {
         ballast_bytes: config.spool.ballast_bytes,
     };
     let space = SpoolSpace::new(spool, limits);
-    let path = spool.layout().root().display();
-    match space.seen().kind {
-        FsKind::Memory(name) => tracing::warn!(
-            "the spool {path} is on {name}, which is gone with the power: no acknowledgement outlives a restart \
-             of the machine"
-        ),
-        FsKind::Network(name) => tracing::warn!(
-            "the spool {path} is on {name}, a network file system: what survives a crash is up to the server"
-        ),
-        FsKind::Other => {}
-    }
+    space.warn_of_medium(spool.layout().root());
     space
 }
 

@@ -29,7 +29,9 @@ impl Backoff {
         let doubled = 1 << failures.saturating_sub(1).min(20);
         let bound = self.first.saturating_mul(doubled).min(self.max);
         let share = f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX);
-        bound.mul_f64(share).max(self.first / 10)
+        let wait = Duration::try_from_secs_f64(bound.as_secs_f64() * share);
+        wait.map_or(bound, |wait| wait.min(bound))
+            .max(self.first / 10)
     }
 }
 
@@ -43,6 +45,11 @@ mod tests {
         let most = |failures| backoff.wait(failures, [0xff; 4]).as_millis();
         let bounds = [0, 1, 2, 3, 10, 11, u32::MAX].map(most);
         assert_eq!(bounds, [100, 100, 200, 400, 51_200, 60_000, 60_000]);
+        let longest = Backoff {
+            first: Duration::MAX,
+            max: Duration::MAX,
+        };
+        assert_eq!(longest.wait(1, [0xff; 4]), Duration::MAX);
         let half = [0xff, 0xff, 0xff, 0x7f];
         assert_eq!(backoff.wait(3, half).as_millis(), 200);
         assert_eq!(backoff.wait(9, [0; 4]).as_millis(), 10);

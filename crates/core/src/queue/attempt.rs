@@ -5,6 +5,7 @@
 //! attempt makes up for the record alone. After a crash it is asked again, under the same identity.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use batchd_frame::{BatchId, Digest, FileHeader, Key, OnExpire, QueueName, SealReason};
 
@@ -18,8 +19,11 @@ use crate::spool::progress::{self, Part};
 use crate::spool::sealed::{Inspection, SealedFile};
 
 /// So many attempts a batch is given to be read whole, where reading fails and not what is read; then what can be
-/// read of it is delivered, so that the queue gets on.
+/// read of it is delivered, so that the queue gets on. That takes half a minute at least.
 const READS_MAX: u32 = 3;
+/// Of attempts that come sooner than this after another that could not read the batch, one counts: whatever keeps a
+/// medium from being read for a moment must be over before anything is given up.
+const READS_APART: Duration = Duration::from_secs(10);
 
 /// What is handed over: a whole batch, or the part of one that is readable.
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +55,12 @@ pub struct Parcel<'a> {
 #[must_use]
 pub enum Attempted {
     /// The batch is done, on record and gone.
-    Done,
+    Done {
+        /// How it ended.
+        outcome: Outcome,
+        /// So many of its items cannot be read any more, and are lost to whoever takes delivery.
+        items_lost: u64,
+    },
     /// It stays, and is to be tried again; why.
     Failed(String),
     /// What is on the medium is not known: the process must stop and recover.
@@ -78,8 +87,8 @@ impl Attempted {
 /// Of more than one batch something is unrecorded only where another came in front of it.
 #[derive(Debug, Default)]
 pub struct AttemptState {
-    /// Attempts in a row that could not read all of their batch.
-    reads_failed: u32,
+    /// Attempts in a row that could not read all of their batch, and when the last of them was that counts.
+    reads_failed: (u32, Duration),
     /// Batches that were delivered, with all of their parts, and whose end is not on record.
     ends: BTreeMap<(u64, BatchId), (Outcome, Inspection)>,
     /// Parts that were delivered of batches, where not all of these are on record.
@@ -87,20 +96,28 @@ pub struct AttemptState {
 }
 
 impl AttemptState {
-    /// How many attempts in a row could not read their batch, with this one.
-    fn count_reads_failed(&mut self, failed: bool) -> u32 {
-        self.reads_failed = if failed {
-            self.reads_failed.saturating_add(1)
-        } else {
-            0
-        };
-        self.reads_failed
+    /// Whether a batch, or a part of it, was delivered and is not on record: only in this process is that known.
+    #[must_use]
+    pub fn is_unrecorded(&self, batch: &ReadyBatch) -> bool {
+        let key = batch.name.key();
+        self.ends.contains_key(&key) || self.parts.contains_key(&key)
+    }
+
+    /// Takes note of whether an attempt could read its batch. Says whether what can be read is to be given up for.
+    fn note_read(&mut self, has_failed: bool, now: Duration) -> bool {
+        let (count, since) = self.reads_failed;
+        if !has_failed {
+            self.reads_failed = (0, Duration::ZERO);
+        } else if count == 0 || now >= since + READS_APART {
+            self.reads_failed = (count.saturating_add(1), now);
+        }
+        self.reads_failed.0 > READS_MAX
     }
 }
 
 /// Hands a parcel over: on `Ok` whoever takes delivery has it, durably as far as he can promise. A repeat of the same
 /// identity must change nothing.
-pub type Deliver<'a> = dyn FnMut(&Parcel<'_>, &mut Items<'_>) -> Result<(), String> + 'a;
+pub type Deliver<'a> = dyn FnMut(&Parcel<'_>, &mut Items) -> Result<(), String> + 'a;
 
 impl<T: Clone> Commit<T> {
     /// Delivers one batch, or sees it expire. Blocks. What is done is durable on return.
@@ -117,9 +134,12 @@ impl<T: Clone> Commit<T> {
             None => self.deliver_or_expire(claim, state, deliver),
         };
         match ended {
-            Ok(()) => {
-                state.reads_failed = 0;
-                Attempted::Done
+            Ok((outcome, items_lost)) => {
+                state.reads_failed = (0, Duration::ZERO);
+                Attempted::Done {
+                    outcome,
+                    items_lost,
+                }
             }
             Err(attempted) => attempted,
         }
@@ -140,15 +160,17 @@ impl<T: Clone> Commit<T> {
         claim: &Claim,
         state: &mut AttemptState,
         deliver: &mut Deliver<'_>,
-    ) -> Result<(), Attempted> {
+    ) -> Result<(Outcome, u64), Attempted> {
         let batch = claim.batch();
         if self.is_expired(batch) {
-            return Ok(self.expire_from(claim)?);
+            self.expire_from(claim)?;
+            return Ok((Outcome::Expired, 0));
         }
         let file = match self.open_sealed(batch) {
             Ok(file) => file,
             Err(error) if error.is_no_file() => {
-                return Ok(self.give_up(batch, &error.to_string())?);
+                self.give_up(batch, &error.to_string())?;
+                return Ok((Outcome::Removed, batch.name.items));
             }
             Err(error) => return Err(Attempted::failed(error)),
         };
@@ -159,13 +181,14 @@ impl<T: Clone> Commit<T> {
             ));
         }
         let is_in_doubt = inspection.damage.is_some() && inspection.read_failed;
-        if (1..=READS_MAX).contains(&state.count_reads_failed(is_in_doubt)) {
+        let is_given_up = state.note_read(is_in_doubt, self.env().clock.boot());
+        if is_in_doubt && !is_given_up {
             return Err(Attempted::failed("the batch cannot be read now"));
         }
         let outcome = if let (None, Some(header)) = (&inspection.damage, &inspection.header) {
             let mut parcel = describe(batch, header, &inspection);
             parcel.digest = inspection.seal.as_ref().map(|seal| seal.digest);
-            let mut items = Items::new(&file, &inspection.ranges);
+            let mut items = Items::new(&file, inspection.ranges.clone());
             deliver(&parcel, &mut items).map_err(Attempted::Failed)?;
             Outcome::Delivered
         } else {
@@ -213,7 +236,7 @@ impl<T: Clone> Commit<T> {
             parcel.part = Some(part);
             parcel.items = range.count;
             parcel.bytes = range.bytes;
-            let mut items = Items::new(file, std::slice::from_ref(range));
+            let mut items = Items::new(file, vec![*range]);
             deliver(&parcel, &mut items).map_err(Attempted::Failed)?;
             done.push(part);
             self.record_parts(batch, &done, state)?;
@@ -241,7 +264,7 @@ impl<T: Clone> Commit<T> {
         outcome: Outcome,
         inspection: Inspection,
         state: &mut AttemptState,
-    ) -> Result<(), Attempted> {
+    ) -> Result<(Outcome, u64), Attempted> {
         if let Err(error) = self.finish(batch, outcome, &inspection) {
             state.ends.insert(batch.name.key(), (outcome, inspection));
             return Err(error.into());
@@ -252,7 +275,9 @@ impl<T: Clone> Commit<T> {
             reason = inspection.seal.as_ref().map_or("unknown", |seal| seal.reason.name()),
             "delivered"
         );
-        Ok(())
+        let readable = inspection.ranges.iter().map(|range| range.count);
+        let items_lost = batch.name.items.saturating_sub(readable.sum());
+        Ok((outcome, items_lost))
     }
 }
 

@@ -78,6 +78,8 @@ pub struct Commit<T> {
     /// Submissions wait where there is no room.
     waits_for_room: bool,
     pub(super) drop_log: Mutex<DropLog>,
+    left_behind: usize,
+    damaged: usize,
     pub(super) events: Option<Arc<dyn BatchEvents>>,
 }
 
@@ -101,6 +103,7 @@ impl<T: Clone> Commit<T> {
         let waits_for_room = options.policy.overflow != Overflow::Reject;
         let layout = spool.layout().queue(&name);
         let events = options.events.clone();
+        let (left_behind, damaged) = (recovered.left, recovered.damaged);
         let queue = Queue::new(spool.env().clone(), layout.clone(), options, recovered);
         Ok(Self {
             name,
@@ -115,6 +118,8 @@ impl<T: Clone> Commit<T> {
             space,
             waits_for_room,
             drop_log: Mutex::default(),
+            left_behind,
+            damaged,
             events,
         })
     }
@@ -150,6 +155,18 @@ impl<T: Clone> Commit<T> {
     #[must_use]
     pub fn name(&self) -> &QueueName {
         &self.name
+    }
+
+    /// How many open batches the start could not recover: they stay as they are until the next one.
+    #[must_use]
+    pub fn left_behind(&self) -> usize {
+        self.left_behind
+    }
+
+    /// How many files in `open/` the start found damaged, and set aside; what could be read of them goes on.
+    #[must_use]
+    pub fn damaged_at_start(&self) -> usize {
+        self.damaged
     }
 
     /// The queue's places.

@@ -108,6 +108,10 @@ pub struct OpenView {
     pub path: PathBuf,
     /// How far the file is known synced; 0 where nothing of it is.
     pub synced_to: u64,
+    /// When its first item was received, unix time in microseconds.
+    pub first_item_at: u64,
+    /// The same of the newest of those that were there at the start; its first item, where it began since.
+    pub newest_item_at: u64,
     /// Why it was closed, if it was.
     pub closing: Option<SealReason>,
 }
@@ -463,6 +467,8 @@ pub(super) fn view(batch: &OpenBatch, closing: Option<SealReason>) -> OpenView {
         deadline: batch.deadline,
         path: batch.path.clone(),
         synced_to: batch.synced_to,
+        first_item_at: batch.first_item_at,
+        newest_item_at: batch.newest_item_at,
         closing,
     }
 }

@@ -1,26 +1,32 @@
 //! The items of several runs of a sealed batch, one after another.
 
-use std::slice;
+use std::vec;
 
 use super::sealed::{GoneBad, GoodRange, ItemReader, SealedFile};
 
 /// Items of runs that an inspection named, each frame verified again before its items are given.
 #[derive(Debug)]
-pub struct Items<'a> {
-    file: &'a SealedFile,
-    ranges: slice::Iter<'a, GoodRange>,
+pub struct Items {
+    file: SealedFile,
+    ranges: vec::IntoIter<GoodRange>,
     current: Option<ItemReader>,
 }
 
-impl<'a> Items<'a> {
+impl Items {
     /// Of these runs of a file.
     #[must_use]
-    pub fn new(file: &'a SealedFile, ranges: &'a [GoodRange]) -> Self {
+    pub fn new(file: &SealedFile, ranges: Vec<GoodRange>) -> Self {
         Self {
-            file,
-            ranges: ranges.iter(),
+            file: file.clone(),
+            ranges: ranges.into_iter(),
             current: None,
         }
+    }
+
+    /// The runs that are not begun.
+    #[must_use]
+    pub fn ranges(&self) -> &[GoodRange] {
+        self.ranges.as_slice()
     }
 
     /// The next item; nothing at the end of the last run.
@@ -41,7 +47,7 @@ impl<'a> Items<'a> {
             }
             match self.ranges.next() {
                 None => return Ok(None),
-                Some(range) => self.current = Some(self.file.items(*range)),
+                Some(range) => self.current = Some(self.file.items(range)),
             }
         }
     }

@@ -75,6 +75,7 @@ pub struct Ends {
 }
 
 /// A batch file that is open for reading.
+#[derive(Clone)]
 pub struct SealedFile {
     file: Arc<dyn File>,
     path: PathBuf,

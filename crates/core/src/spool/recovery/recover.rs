@@ -48,6 +48,11 @@ pub struct Recovered {
     pub recollection: Recollection,
     /// The newest time met, in microseconds: wall clocks behind it are not believed.
     pub newest_micros: u64,
+    /// Files in `open/` that cannot be recovered now, for want of room or by this program, and stay as they are.
+    pub left: usize,
+    /// Files in `open/` that were damaged, or could not be read, or are no batches: they are in quarantine, and what can
+    /// be read of them is here.
+    pub damaged: usize,
 }
 
 /// Recovers a queue, and opens its ledger. Submissions are recalled that were kept up to `producer_window` before the
@@ -77,6 +82,8 @@ pub fn recover(
         newest_micros: 0,
         ledger_kept: Vec::new(),
         parked: Vec::new(),
+        left: 0,
+        damaged: 0,
     };
     let ledger = work.read_ledger()?;
     let mut dead = work.list_sealed(Place::Dead, &HashMap::new())?;
@@ -108,6 +115,7 @@ pub fn recover(
     dead.extend(set_aside);
     dead.sort_by_key(|batch| batch.name.seq);
     let (next_seq, newest_micros) = (work.next_seq, work.newest_micros);
+    let (left, damaged) = (work.left, work.damaged);
     let recollection = work.kept_submissions(&open, producer_window);
     let recovered = Recovered {
         open,
@@ -116,6 +124,8 @@ pub fn recover(
         next_seq,
         recollection,
         newest_micros,
+        left,
+        damaged,
     };
     Ok((recovered, ledger))
 }
@@ -135,6 +145,8 @@ struct Work<'a> {
     ledger_kept: Vec<(u64, Outcome, u64, Vec<ProducerRecord>)>,
     /// What open batches hold that cannot be recovered now.
     parked: Vec<(u64, Vec<ProducerRecord>)>,
+    left: usize,
+    damaged: usize,
 }
 
 /// What came out of `open/`.
@@ -306,7 +318,8 @@ impl Work<'_> {
         files
     }
 
-    fn leave(&self, path: &Path, error: &FsError) {
+    fn leave(&mut self, path: &Path, error: &FsError) {
+        self.left += 1;
         tracing::error!(
             queue = %self.queue, path = %path.display(), error = %error,
             "cannot be recovered now; it stays as it is and is tried at the next start"
@@ -314,7 +327,7 @@ impl Work<'_> {
     }
 
     fn apply(
-        &self,
+        &mut self,
         examined: &Examined,
         file: Option<&dyn File>,
         path: &Path,
@@ -327,14 +340,17 @@ impl Work<'_> {
                     queue = %self.queue, path = %path.display(),
                     "written by a newer program; left untouched"
                 );
+                self.left += 1;
                 return Ok(None);
             }
             Original::Quarantine => {
+                self.damaged += 1;
                 self.quarantine_open(examined, path, elsewhere);
                 return Ok(None);
             }
             Original::KeepTorn => self.note_torn(examined, file, path),
             Original::Link => {
+                self.damaged += 1;
                 let reason = format!("damaged: {}", examined.describe_damage());
                 let kept = self.quarantine.link(path, &reason)?;
                 tracing::error!(

@@ -1,12 +1,13 @@
 //! The account of the room of a spool, and what the file system says of it.
 
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::ballast::{Ballast, ballast_bytes, is_gone};
 use super::limits::{MinFree, SPOOL_BYTES_MAX, Shortage, SpaceLimits, SpaceView};
-use crate::env::{Env, Space};
+use crate::env::{Env, FsKind, Space};
 use crate::spool::layout::Layout;
 use crate::spool::root::LockedSpool;
 
@@ -212,6 +213,21 @@ impl SpoolSpace {
             self.look(&mut state);
         }
         !state.read_only && !state.unrecorded
+    }
+
+    /// Says in the log where the file system is of a kind that keeps no promises.
+    pub fn warn_of_medium(&self, path: &Path) {
+        let path = path.display();
+        match self.seen().kind {
+            FsKind::Memory(name) => tracing::warn!(
+                "the spool {path} is on {name}, which is gone with the power: no acknowledgement outlives a restart \
+                 of the machine"
+            ),
+            FsKind::Network(name) => tracing::warn!(
+                "the spool {path} is on {name}, a network file system: what survives a crash is up to the server"
+            ),
+            FsKind::Other => {}
+        }
     }
 
     /// Looks after all this, off every path: makes the ballast, a piece at a time, and finds out whether a disk
@@ -431,7 +447,7 @@ const UNKNOWN: Space = Space {
     free_inodes: None,
     total_inodes: 0,
     read_only: false,
-    kind: crate::env::FsKind::Other,
+    kind: FsKind::Other,
 };
 
 fn look(env: &Env, layout: &Layout) -> io::Result<Space> {
