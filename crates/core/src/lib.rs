@@ -4,6 +4,7 @@
 //! and no file system of its own. All of that comes in through [`env::Env`], so that the same code runs on a
 //! disk that loses what was not synced. `ARCHITECTURE.md` is the map.
 
+pub mod batcher;
 pub mod env;
 pub mod error;
 mod ids;

@@ -190,6 +190,13 @@ impl QueueName {
     }
 }
 
+impl Default for QueueName {
+    /// `default`: the queue of those who name none.
+    fn default() -> Self {
+        Self("default".to_owned())
+    }
+}
+
 impl TryFrom<String> for QueueName {
     type Error = NameError;
     fn try_from(name: String) -> Result<Self, NameError> {

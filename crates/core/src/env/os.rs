@@ -13,7 +13,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -35,6 +35,11 @@ pub fn env() -> Env {
         clock: Arc::new(OsClock),
         entropy: Arc::new(OsEntropy),
     }
+}
+
+/// A path that stays the same when the process goes to another directory. One that cannot be found out stays as it is.
+pub(crate) fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
 }
 
 /// The file system of the machine.
