@@ -3,7 +3,8 @@
 //! A [`Batcher`] says what becomes of items and of batches; a [`BatchServer`] runs it on a thread of its own, closes
 //! batches by the same triggers as the daemon ([`Options`]), and tries again what failed. [`MemoryBatcher`] and
 //! [`FileBatcher`] are batchers for the usual cases. Any of them is made durable by a directory: what was acknowledged
-//! is then on the medium, and every batch that was not flushed is there again after whatever end.
+//! is then on the medium, and every batch that was not flushed is there again after whatever end. A [`Shelf`] keeps
+//! batches until their lifespan is over.
 //!
 //! The directory is a spool of one queue, written by the engine of the daemon, so that everything said of that in
 //! `docs/durability.md` holds, and `batchctl` with `--spool DIR` shows and verifies it.
@@ -83,6 +84,7 @@ mod options;
 mod overrides;
 mod panics;
 mod server;
+mod shelf;
 mod spooled;
 mod status;
 mod worker;
@@ -104,4 +106,5 @@ pub use file::{BatchFile, FileBatcher, FileItems, ReadError};
 pub use memory::MemoryBatcher;
 pub use options::{BadOption, Config, Options, Setting};
 pub use server::{BatchServer, Failures};
+pub use shelf::{BATCH_BYTES_MAX, Shelf, ShelfError, ShelfOptions};
 pub use status::{Recovered, ServerState};
