@@ -19,6 +19,9 @@ use tokio::task::JoinSet;
 use super::attempt::attempt;
 use super::{Engine, Queue};
 
+#[cfg(test)]
+mod tests;
+
 /// It looks around this often even if nobody wakes it.
 const SAFETY_INTERVAL: Duration = Duration::from_secs(30);
 /// While nothing can be recorded it looks this often whether that is over.

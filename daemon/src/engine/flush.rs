@@ -108,13 +108,10 @@ pub(super) async fn flush(
 mod tests {
     use std::path::Path;
 
-    use batchd_core::queue::Creation;
-    use batchd_frame::checksum::crc32c;
-    use batchd_frame::{BodyLimits, BodyView, encode_body};
     use tokio::runtime;
 
     use super::*;
-    use crate::engine::tests::engine;
+    use crate::engine::tests::{create, engine};
 
     /// A batch that waits for a sink, which nobody brings it to.
     fn waiting(root: &Path) -> Engine {
@@ -123,18 +120,7 @@ mod tests {
             root,
             &format!("[queues.default]\nsink = {{ type = \"file\", path = {out:?} }}\n"),
         );
-        let mut body = Vec::new();
-        encode_body(None, [b"item".as_slice()].into_iter(), &mut body);
-        let view = BodyView::parse(&body, 1, BodyLimits::NONE).expect("a body");
-        let queue = engine.queue("default").expect("there");
-        let creation = Creation {
-            key: b"",
-            body: &body,
-            body_crc: crc32c(&body),
-            view,
-            lifespan: None,
-        };
-        queue.commit.create(&creation).expect("created");
+        create(&engine.queue("default").expect("there"));
         engine
     }
 

@@ -148,3 +148,82 @@ fn lead(engine: &Engine, queue: &Queue) -> Result<(), Broken> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+
+    /// As good as never.
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+    /// More than it takes to hear a ring, on a machine that has much else to do.
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn is_rung(bell: &Bell) -> bool {
+        *bell.rung.lock().expect("no panic")
+    }
+
+    /// Begins a wait that only a ring ends; tells when it has ended.
+    fn begin_to_wait(bell: &Arc<Bell>) -> mpsc::Receiver<()> {
+        let (tell, told) = mpsc::channel();
+        let bell = Arc::clone(bell);
+        thread::spawn(move || {
+            bell.wait(HOUR);
+            tell.send(())
+        });
+        told
+    }
+
+    /// Waits for a ring, and says whether one was heard.
+    fn hears(bell: &Arc<Bell>) -> bool {
+        begin_to_wait(bell).recv_timeout(LONG).is_ok()
+    }
+
+    #[test]
+    fn it_starts_rung_and_a_wait_clears_it() {
+        let bell = Arc::new(Bell::default());
+        assert!(is_rung(&bell));
+        assert!(hears(&bell));
+        assert!(!is_rung(&bell));
+    }
+
+    #[test]
+    fn a_ring_during_a_look_is_heard_by_the_next_wait() {
+        let bell = Arc::new(Bell::default());
+        assert!(hears(&bell));
+        // Whoever waited looks around now; the bell is clear already.
+        bell.ring();
+        assert!(hears(&bell));
+        assert!(!is_rung(&bell));
+    }
+
+    #[test]
+    fn rings_do_not_add_up() {
+        let bell = Arc::new(Bell::default());
+        for _ in 0..3 {
+            bell.ring();
+        }
+        assert!(hears(&bell));
+        assert!(!is_rung(&bell));
+    }
+
+    #[test]
+    fn a_ring_ends_a_wait_that_is_under_way() {
+        let bell = Arc::new(Bell::default());
+        assert!(hears(&bell));
+        let ended = begin_to_wait(&bell);
+        assert_eq!(ended.try_recv(), Err(mpsc::TryRecvError::Empty));
+        bell.ring();
+        assert_eq!(ended.recv_timeout(LONG), Ok(()));
+    }
+
+    #[test]
+    fn without_a_ring_a_wait_ends_by_itself() {
+        let bell = Arc::new(Bell::default());
+        assert!(hears(&bell));
+        bell.wait(Duration::from_millis(1));
+        assert!(!is_rung(&bell));
+    }
+}

@@ -337,7 +337,10 @@ mod tests {
     use std::path::Path;
 
     use batchd_core::env::os;
+    use batchd_core::queue::Creation;
     use batchd_core::spool::Layout;
+    use batchd_frame::checksum::crc32c;
+    use batchd_frame::{BodyLimits, BodyView, encode_body};
 
     use super::*;
     use crate::config::Surroundings;
@@ -351,5 +354,19 @@ mod tests {
         let config = Config::load(&file, &Surroundings::new(0, |_| None)).expect("no mistakes");
         let spool = LockedSpool::open(os::env(), Layout::new(&spool), "test").expect("locked");
         Engine::open(&config, spool, |what| panic!("{what}")).expect("opened")
+    }
+
+    /// Makes a batch of one item, ready to be delivered. Nobody is told.
+    pub(super) fn create(queue: &Queue) {
+        let mut body = Vec::new();
+        encode_body(None, [b"item".as_slice()].into_iter(), &mut body);
+        let creation = Creation {
+            key: b"",
+            body: &body,
+            body_crc: crc32c(&body),
+            view: BodyView::parse(&body, 1, BodyLimits::NONE).expect("a body"),
+            lifespan: None,
+        };
+        queue.commit.create(&creation).expect("created");
     }
 }
