@@ -14,9 +14,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use batchd_tests::{CALLS_MAX, DISK_CALLS, LONG, Signal, Tracer, service, wait_until};
-
-use crate::place::{Place, lines};
+use batchd_tests::{
+    CALLS_MAX, DISK_CALLS, LONG, Place, Signal, Tracer, lines, service, wait_until,
+};
 
 /// Small batches, and submissions of some items: some are cut, some are not. The input ends without a newline.
 const OPTIONS: &str = "--max-items 3 --quota-items 32 --max-age off";

@@ -1,15 +1,15 @@
 //! `batchd pipe`: what goes in comes out, once, in exact batches, whatever happens in between.
 
 mod kill;
-mod place;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Command};
 
-use batchd_tests::{LONG, Output, Signal, binaries, run, samples, service, wait_until};
+use batchd_tests::{
+    LONG, Output, Place, Signal, binaries, lines, run, samples, service, wait_until,
+};
 use insta::assert_snapshot;
-use place::{Place, lines};
 
 #[test]
 fn what_goes_in_comes_out_in_exact_batches() {

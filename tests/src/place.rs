@@ -6,18 +6,33 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use batchd_tests::{Output, binaries, delivered, delivered_files, planted, run};
 use tempfile::TempDir;
 
+use crate::binaries::{binaries, planted};
+use crate::delivered::{delivered, delivered_files};
+use crate::run::{Output, run};
+
 /// A directory of its own, removed on drop.
-pub(crate) struct Place {
+#[derive(Debug)]
+pub struct Place {
     root: TempDir,
     /// The bug that the program has on purpose.
     planted: Option<&'static str>,
 }
 
+impl Default for Place {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Place {
-    pub(crate) fn new() -> Self {
+    /// Makes the directory, with an empty input.
+    ///
+    /// # Panics
+    /// Where that fails, as all of these.
+    #[must_use]
+    pub fn new() -> Self {
         let root = tempfile::tempdir().expect("a directory");
         fs::write(root.path().join("input"), "").expect("written");
         Self {
@@ -27,43 +42,53 @@ impl Place {
     }
 
     /// With an input file.
-    pub(crate) fn with_input(content: impl AsRef<[u8]>) -> Self {
+    #[must_use]
+    pub fn with_input(content: impl AsRef<[u8]>) -> Self {
         let place = Self::new();
         place.append(content);
         place
     }
 
     /// The program has a bug on purpose.
-    pub(crate) fn planted(mut self, bug: Option<&'static str>) -> Self {
+    #[must_use]
+    pub fn planted(mut self, bug: Option<&'static str>) -> Self {
         self.planted = bug;
         self
     }
 
-    pub(crate) fn root(&self) -> &Path {
+    /// The directory.
+    #[must_use]
+    pub fn root(&self) -> &Path {
         self.root.path()
     }
 
-    pub(crate) fn input(&self) -> PathBuf {
+    /// The input file.
+    #[must_use]
+    pub fn input(&self) -> PathBuf {
         self.root().join("input")
     }
 
-    pub(crate) fn spool(&self) -> PathBuf {
+    /// The spool.
+    #[must_use]
+    pub fn spool(&self) -> PathBuf {
         self.root().join("spool")
     }
 
-    pub(crate) fn out(&self) -> PathBuf {
+    /// Where delivered batches go.
+    #[must_use]
+    pub fn out(&self) -> PathBuf {
         self.root().join("out")
     }
 
     /// Adds to the input.
-    pub(crate) fn append(&self, content: impl AsRef<[u8]>) {
+    pub fn append(&self, content: impl AsRef<[u8]>) {
         let file = OpenOptions::new().append(true).open(self.input());
         let written = file.expect("the input").write_all(content.as_ref());
         written.expect("written");
     }
 
     /// The words of a pipe from here into `out`, with further options, separated by spaces.
-    pub(crate) fn words(&self, options: &str) -> Vec<OsString> {
+    pub fn words(&self, options: &str) -> Vec<OsString> {
         let sink = format!("file:{}", self.out().display());
         let binaries = self.planted.map_or_else(binaries, |_| planted());
         let mut words: Vec<OsString> = vec![binaries.batchd.clone().into(), "pipe".into()];
@@ -74,7 +99,7 @@ impl Place {
     }
 
     /// A command, with the surroundings of a user whose files are all here.
-    pub(crate) fn command(&self, words: &[OsString]) -> Command {
+    pub fn command(&self, words: &[OsString]) -> Command {
         let (program, args) = words.split_first().expect("a program");
         let mut command = Command::new(program);
         command.args(args).current_dir(self.root());
@@ -88,17 +113,17 @@ impl Place {
     }
 
     /// Takes in what is given through a pipe.
-    pub(crate) fn pipe(&self, options: &str, stdin: &[u8]) -> Output {
+    pub fn pipe(&self, options: &str, stdin: &[u8]) -> Output {
         run(&mut self.command(&self.words(options)), stdin)
     }
 
     /// Takes in the input file.
-    pub(crate) fn take(&self, options: &str) -> Output {
+    pub fn take(&self, options: &str) -> Output {
         self.take_with(&self.words(options))
     }
 
     /// The same, by such a command.
-    pub(crate) fn take_with(&self, words: &[OsString]) -> Output {
+    pub fn take_with(&self, words: &[OsString]) -> Output {
         let done = self
             .command(words)
             .stdin(File::open(self.input()).expect("the input"))
@@ -112,7 +137,7 @@ impl Place {
     }
 
     /// Begins to take in the input file.
-    pub(crate) fn start_on_input(&self, options: &str) -> Child {
+    pub fn start_on_input(&self, options: &str) -> Child {
         self.command(&self.words(options))
             .stdin(File::open(self.input()).expect("the input"))
             .stderr(Stdio::null())
@@ -121,7 +146,7 @@ impl Place {
     }
 
     /// Begins to take in what is written to its standard input.
-    pub(crate) fn start(&self, options: &str) -> Child {
+    pub fn start(&self, options: &str) -> Child {
         self.command(&self.words(options))
             .stdin(Stdio::piped())
             .stderr(Stdio::piped())
@@ -130,18 +155,18 @@ impl Place {
     }
 
     /// What was delivered, one batch after another.
-    pub(crate) fn delivered(&self) -> String {
+    pub fn delivered(&self) -> String {
         String::from_utf8_lossy(&delivered(&self.out())).into_owned()
     }
 
     /// How many items each batch had.
-    pub(crate) fn batches(&self) -> Vec<usize> {
+    pub fn batches(&self) -> Vec<usize> {
         let files = delivered_files(&self.out());
         files.iter().map(|file| file.lines().len()).collect()
     }
 
     /// What was said, without what differs from run to run.
-    pub(crate) fn masked(&self, said: &Output) -> String {
+    pub fn masked(&self, said: &Output) -> String {
         let root = self.root().display().to_string();
         let lines = said.stderr.replace(&root, "ROOT");
         // Lines of the log begin with the time.
@@ -152,6 +177,6 @@ impl Place {
 }
 
 /// Numbered lines.
-pub(crate) fn lines(numbers: std::ops::Range<usize>) -> String {
+pub fn lines(numbers: std::ops::Range<usize>) -> String {
     numbers.map(|number| format!("line {number}\n")).collect()
 }
