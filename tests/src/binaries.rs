@@ -53,39 +53,62 @@ pub fn planted() -> &'static Binaries {
     })
 }
 
-/// The client library, as the compiler takes it.
-#[derive(Debug, Clone)]
-pub struct Library {
-    /// Its file.
-    pub file: PathBuf,
-    /// Where what it needs is.
-    pub needs: PathBuf,
-}
-
-/// Builds the crate `batchd-client`.
+/// Builds the examples of the crate `batchd-core`, and returns the directory that they are in.
 ///
 /// # Panics
 /// As [`binaries`].
 #[must_use]
-pub fn client_library() -> Library {
+pub fn examples() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let place = Place::of_this_test();
+        let examples = ["-p", "batchd-core", "--examples"];
+        place.build(&place.target, &examples).join("examples")
+    })
+}
+
+/// Libraries, as the compiler takes them.
+#[derive(Debug, Clone)]
+pub struct Libraries {
+    /// The name and the file of each.
+    pub files: Vec<(&'static str, PathBuf)>,
+    /// Where what they need is.
+    pub needs: PathBuf,
+}
+
+/// Builds the crates that other programs are written with: `batchd-client` and `batchd-core`.
+///
+/// # Panics
+/// As [`binaries`].
+#[must_use]
+pub fn libraries() -> Libraries {
     let place = Place::of_this_test();
+    // Together, since what both need is built once for both.
+    let packages = ["-p", "batchd-client", "-p", "batchd-core"];
     let said = place.run_cargo(
         &place.target,
-        &["-p", "batchd-client", "--message-format=json"],
+        &[&packages[..], &["--lib", "--message-format=json"]].concat(),
     );
-    let file = said.split(|byte| *byte == b'\n').find_map(|message| {
-        let message: Value = serde_json::from_slice(message).ok()?;
-        (message.get("target")?.get("name")? == "batchd_client").then_some(())?;
-        let files = message.get("filenames")?.as_array()?;
-        let mut files = files.iter().filter_map(Value::as_str);
-        files
-            .find(|file| file.ends_with(".rlib"))
-            .map(PathBuf::from)
+    let files = ["batchd_client", "batchd_core"].map(|name| {
+        let mut messages = said.split(|byte| *byte == b'\n');
+        let file = messages.find_map(|message| library(message, name));
+        (name, file.expect("a library"))
     });
-    Library {
-        file: file.expect("a library"),
+    Libraries {
+        files: files.into(),
         needs: place.target.join(&place.profile).join("deps"),
     }
+}
+
+/// The file of the library of that name, if a message of cargo is of that.
+fn library(message: &[u8], name: &str) -> Option<PathBuf> {
+    let message: Value = serde_json::from_slice(message).ok()?;
+    (message.get("target")?.get("name")? == name).then_some(())?;
+    let files = message.get("filenames")?.as_array()?;
+    let mut files = files.iter().filter_map(Value::as_str);
+    files
+        .find(|file| file.ends_with(".rlib"))
+        .map(PathBuf::from)
 }
 
 /// The cargo that runs this test.

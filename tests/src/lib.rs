@@ -32,7 +32,7 @@ mod wire;
 
 pub use attach::Tracer;
 pub use backlog::make_backlog;
-pub use binaries::{Binaries, Library, binaries, client_library, planted, workspace};
+pub use binaries::{Binaries, Libraries, binaries, examples, libraries, planted, workspace};
 pub use booted::{BOOTED_PAGE, booted};
 pub use cargo::lay_out_cargo;
 pub use daemon::{Daemon, Exit, Launch};

@@ -225,6 +225,25 @@ three
         "",
     );
     check(
+        "\
+```rust
+use batchd_core::batcher::{Closed, MemoryBatcher};
+
+let server = MemoryBatcher::of(|batch: &Closed<Vec<u32>>| {
+    println!(\"{:?}\", batch.batch());
+    Ok(())
+});
+let server = server.start()?;
+server.add_item(1)?;
+server.stop()?;
+```
+```text
+[1]
+```
+",
+        "",
+    );
+    check(
         "```rust\nfn main() {\n    std::process::exit(3);\n}\n```\n",
         "page:1: the shell ended with 3 here:\nline 1: exit code 3\n\n",
     );

@@ -1,4 +1,5 @@
-//! Programs in Rust that a page shows: with the crate `batchd-client`, and nothing else but the standard library.
+//! Programs in Rust that a page shows: with the crates `batchd-client` and `batchd-core`, and nothing else but the
+//! standard library.
 
 use std::env;
 use std::fs;
@@ -6,13 +7,13 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use batchd_tests::{Block, Library, client_library, run};
+use batchd_tests::{Block, Libraries, libraries, run};
 
 /// Compiles the program in a block, or says what the compiler says. What has no `main` is the body of one that may
 /// fail.
 pub(crate) fn compile(block: &Block, program: &Path) -> Result<(), String> {
-    static CLIENT: OnceLock<Library> = OnceLock::new();
-    let client = CLIENT.get_or_init(client_library);
+    static LIBRARIES: OnceLock<Libraries> = OnceLock::new();
+    let Libraries { files, needs } = LIBRARIES.get_or_init(libraries);
     let text = block.text();
     let (begin, end) = if text.contains("fn main(") {
         ("", "")
@@ -25,9 +26,11 @@ pub(crate) fn compile(block: &Block, program: &Path) -> Result<(), String> {
     let file = program.with_extension("rs");
     fs::write(&file, format!("{above}{begin}\n{text}{end}")).expect("a source");
     let mut command = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
-    command.args(["--edition=2024", "--deny=warnings", "--extern"]);
-    command.arg(format!("batchd_client={}", client.file.display()));
-    command.arg(format!("-Ldependency={}", client.needs.display()));
+    command.args(["--edition=2024", "--deny=warnings"]);
+    for (name, library) in files {
+        command.arg(format!("--extern={name}={}", library.display()));
+    }
+    command.arg(format!("-Ldependency={}", needs.display()));
     command.arg("-o").arg(program).arg(&file);
     let said = run(&mut command, b"");
     (said.code == Some(0)).then_some(()).ok_or(said.stderr)
