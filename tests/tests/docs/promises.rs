@@ -14,11 +14,16 @@ struct Shown {
 /// What the last cells of a page's tables name.
 fn shown(page: &Path) -> Vec<Shown> {
     let text = fs::read_to_string(page).expect("a page");
-    let cells = text.lines().filter(|line| line.starts_with('|'));
-    let cells = cells.filter_map(|line| line.trim_end_matches('|').rsplit('|').next());
     let folder = page.parent().expect("a folder");
-    cells
-        .flat_map(|cell| cell.split("[`").skip(1))
+    let rows = text.lines().filter(|line| line.starts_with('|'));
+    rows.flat_map(|row| shown_by(row, folder)).collect()
+}
+
+/// What the last cell of a row names.
+fn shown_by(row: &str, folder: &Path) -> Vec<Shown> {
+    let cell = row.trim_end_matches('|').rsplit('|').next();
+    let links = cell.unwrap_or_default().split("[`").skip(1);
+    links
         .filter_map(|link| {
             let (_, rest) = link.split_once("](")?;
             let (place, behind) = rest.split_once(')')?;
@@ -49,7 +54,12 @@ fn source(place: &Path) -> String {
 
 #[test]
 fn what_is_said_to_show_a_promise_is_there() {
-    for (page, least) in [("README.md", 12), ("docs/promises.md", 50)] {
+    let pages = [
+        ("README.md", 12),
+        ("docs/promises.md", 50),
+        ("docs/ancestors.md", 150),
+    ];
+    for (page, least) in pages {
         let mut tests = 0;
         for Shown {
             place,
@@ -70,4 +80,36 @@ fn what_is_said_to_show_a_promise_is_there() {
         }
         assert!(tests >= least, "{page}: {tests}");
     }
+}
+
+/// The rows of a page's tables, without their heads, each with its line.
+fn rows(page: &str) -> Vec<(usize, &str)> {
+    let is_rule = |line: &str| line.starts_with("|---");
+    let lines: Vec<_> = page.lines().collect();
+    let below = lines.iter().skip(1).chain([&""]);
+    let rows = lines.iter().zip(below).enumerate();
+    rows.filter(|(_, (line, below))| line.starts_with('|') && !is_rule(line) && !is_rule(below))
+        .map(|(index, (line, _))| (index + 1, *line))
+        .collect()
+}
+
+/// Whether it is a page whose commands are run.
+fn is_run(place: &Path) -> bool {
+    place.extension().is_some_and(|kind| kind == "md") && source(place).contains("\n```sh\n")
+}
+
+#[test]
+fn every_row_of_the_ancestors_is_shown_by_a_test() {
+    let page = workspace().join("docs/ancestors.md");
+    let text = fs::read_to_string(&page).expect("a page");
+    let folder = page.parent().expect("a folder");
+    let rows = rows(&text);
+    assert!(rows.len() > 150, "{}", rows.len());
+    let is_shown = |row: &str| {
+        let mut shown = shown_by(row, folder).into_iter();
+        shown.any(|shown| !shown.tests.is_empty() || is_run(&shown.place))
+    };
+    let bare = rows.into_iter().filter(|(_, row)| !is_shown(row));
+    let bare: String = bare.map(|(line, row)| format!("{line}: {row}\n")).collect();
+    assert!(bare.is_empty(), "nothing shows these:\n{bare}");
 }
