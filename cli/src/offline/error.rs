@@ -108,7 +108,10 @@ fn hint_of_holder(holder: &Holder) -> &'static str {
         Holder::Writer(said) if said.starts_with("batchd pipe") => {
             "wait until that 'batchd pipe' has ended"
         }
-        Holder::Writer(_) => "a daemon runs: leave --spool away and ask it, or stop it first",
+        Holder::Writer(said) if said.is_empty() || said.starts_with("batchd") => {
+            "a daemon runs: leave --spool away and ask it, or stop it first"
+        }
+        Holder::Writer(_) => "the program that has it batches for itself: stop it first",
         Holder::Readers => "wait until that has ended",
     }
 }
@@ -147,6 +150,7 @@ mod tests {
         let told = [
             writer("batchd, pid 42"),
             writer("batchd pipe, pid 42"),
+            writer("a program that batches, pid 42"),
             writer(""),
             Holder::Readers,
         ];
@@ -162,6 +166,7 @@ mod tests {
         insta::assert_snapshot!(told.concat(), @"
         75 a daemon runs: leave --spool away and ask it, or stop it first
         75 wait until that 'batchd pipe' has ended
+        75 the program that has it batches for itself: stop it first
         75 a daemon runs: leave --spool away and ask it, or stop it first
         75 wait until that has ended
         ");
