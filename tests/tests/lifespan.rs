@@ -53,8 +53,11 @@ fn a_batch_of_its_own_is_there_until_it_expires() {
     assert!(expired.stderr.contains("has expired"), "{expired}");
     assert_eq!(expired.text(), "");
     // The cleaner has been there, or the request was: either way it is on record and counted.
-    assert_eq!(status(&site, "shelf", "batches_expired"), 1);
-    assert_eq!(status(&site, "shelf", "batches_dropped"), 1);
+    wait_until("the record", LONG, || {
+        let counted =
+            ["batches_expired", "batches_dropped"].map(|name| status(&site, "shelf", name));
+        (counted == [1, 1]).then_some(())
+    });
     let gone = site.batchctl(["cat", &short], b"").expect_code(1);
     assert!(gone.stderr.contains("has expired"), "{gone}");
     let shown = site.batchctl(["show", &short], b"").success();
