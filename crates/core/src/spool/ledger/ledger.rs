@@ -1,18 +1,13 @@
-//! A queue's record of what became of each batch: one JSON line each, synced before the batch's file goes.
-//!
-//! Lines are only appended, and only to a file that this process wrote: at start the good lines are copied. What does
-//! not parse at the end was torn by a crash, and is left out. Where good lines follow it, or the file cannot be read to
-//! its end, it is damaged: it goes to quarantine as the copy takes its place. Where there is no room for the copy, the
-//! file is appended to as it was found: a start must not need room, and what a lost line costs is a delivery that
-//! is made again under its old id.
+//! The file that is appended to.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use batchd_frame::checksum::crc32c_append;
-use batchd_frame::{BatchId, ProducerRecord};
 use serde::{Deserialize, Serialize};
 
+use super::line::LedgerLine;
+use super::read::{each_line, read_lines};
 use crate::env::{Env, File};
 use crate::error::{At, FsError};
 use crate::spool::layout::QueueLayout;
@@ -21,51 +16,6 @@ use crate::spool::replace::{discard, put_in_place, replace, write_beside};
 
 /// The ledger is rotated when it has grown past this.
 const ROTATE_BYTES: u64 = 8 << 20;
-
-/// What became of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// The sink has it.
-    Delivered,
-    /// What could be read of it was delivered; the file is in quarantine.
-    DeliveredDamaged,
-    /// It outlived its lifespan and was set aside in `dead/`.
-    Expired,
-    /// It was dropped: it outlived its lifespan, or made room for what is newer, which `why` says.
-    Dropped,
-    /// Its file was gone, or no file any more: somebody else had been at it.
-    Removed,
-}
-
-impl Outcome {
-    /// Its name, as it is written.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Delivered => "delivered",
-            Self::DeliveredDamaged => "delivered_damaged",
-            Self::Expired => "expired",
-            Self::Dropped => "dropped",
-            Self::Removed => "removed",
-        }
-    }
-
-    /// Whether the batch is gone from the spool with it; otherwise it lies in `dead/`.
-    #[must_use]
-    pub fn is_final(self) -> bool {
-        self != Self::Expired
-    }
-
-    /// Whether the file of a batch with it on record has no place in `ready/`: a crash came before it went.
-    #[must_use]
-    pub fn leaves_ready(self) -> bool {
-        matches!(
-            self,
-            Self::Delivered | Self::DeliveredDamaged | Self::Dropped
-        )
-    }
-}
 
 /// Tells what is in a queue's ledgers from anything else: lengths in bytes and CRC-32C of their good lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -88,65 +38,6 @@ impl LedgerPrint {
             previous_crc: self.crc,
             ..Self::default()
         };
-    }
-}
-
-/// One line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LedgerLine {
-    /// When, unix time in microseconds.
-    pub at: u64,
-    /// The batch.
-    pub id: BatchId,
-    /// Its number.
-    pub seq: u64,
-    /// What became of it.
-    pub outcome: Outcome,
-    /// Items in it.
-    pub items: u64,
-    /// Sum of their lengths.
-    pub bytes: u64,
-    /// Why, where there is more to say.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub why: String,
-    /// The submissions it held.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub producers: Vec<ProducerRecord>,
-}
-
-/// What became of a batch: a line without the submissions.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct End {
-    /// When, unix time in microseconds.
-    pub at: u64,
-    /// The batch.
-    pub id: BatchId,
-    /// Its number.
-    pub seq: u64,
-    /// What became of it.
-    pub outcome: Outcome,
-    /// Items in it.
-    pub items: u64,
-    /// Sum of their lengths in bytes.
-    pub bytes: u64,
-    /// Why, where there is more to say.
-    #[serde(default)]
-    pub why: String,
-}
-
-impl LedgerLine {
-    /// What it says but for the submissions.
-    #[must_use]
-    pub fn end(&self) -> End {
-        End {
-            at: self.at,
-            id: self.id,
-            seq: self.seq,
-            outcome: self.outcome,
-            items: self.items,
-            bytes: self.bytes,
-            why: self.why.clone(),
-        }
     }
 }
 
@@ -365,93 +256,14 @@ fn as_found(env: &Env, path: &Path) -> Result<(Option<Arc<dyn File>>, u64), FsEr
     Ok((Some(file), end))
 }
 
-/// Visits the good lines of a ledger, if there is one, and says how it is damaged.
-fn read_lines(
-    env: &Env,
-    path: &Path,
-    mut visit: impl FnMut(&[u8], LedgerLine),
-) -> Result<Option<String>, FsError> {
-    let file = match env.fs.open_read(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        other => other.at("open", path)?,
-    };
-    let (mut start, mut bad, mut good_follows) = (0, None, false);
-    let read = each_line(&*file, path, |text, end| {
-        if let Ok(line) = serde_json::from_slice(text) {
-            good_follows |= bad.is_some();
-            visit(text, line);
-        } else {
-            bad.get_or_insert(start);
-        }
-        start = end;
-    });
-    if let Err(error) = read {
-        return Ok(Some(format!("cannot be read from {start} on: {error}")));
-    }
-    let Some(bad) = bad else { return Ok(None) };
-    if good_follows {
-        return Ok(Some(format!(
-            "what begins at {bad} does not parse, and good lines follow"
-        )));
-    }
-    tracing::warn!(path = %path.display(), offset = bad, "the end of a ledger does not parse; left out");
-    Ok(None)
-}
-
-/// Visits what ends in a newline, with the offset behind that.
-///
-/// # Errors
-/// [`FsError`] where a read fails, and fails again; what comes before that place was visited.
-pub(super) fn each_line(
-    file: &dyn File,
-    path: &Path,
-    mut visit: impl FnMut(&[u8], u64),
-) -> Result<(), FsError> {
-    let mut window = vec![0; WINDOW_BYTES];
-    let mut pending: Vec<u8> = Vec::new();
-    let mut offset = 0;
-    loop {
-        let n = match file.read_at(&mut window, offset) {
-            // A read that fails tells nothing of the bytes before the place that it failed at.
-            Err(_) if window.len() > PAGE_BYTES => {
-                window.truncate(PAGE_BYTES);
-                continue;
-            }
-            read => read.at("read", path)?,
-        };
-        let mut line_end = offset;
-        offset += n as u64;
-        let mut rest = window.get(..n).unwrap_or_default();
-        while let Some(end) = rest.iter().position(|b| *b == b'\n') {
-            let (head, tail) = rest.split_at(end);
-            pending.extend_from_slice(head);
-            rest = tail.get(1..).unwrap_or_default();
-            line_end += head.len() as u64 + 1;
-            visit(&pending, line_end);
-            pending.clear();
-        }
-        pending.extend_from_slice(rest);
-        // A line is short; what is longer is none.
-        if n == 0 {
-            return Ok(());
-        }
-        if pending.len() > LINE_BYTES_MAX {
-            pending.clear();
-        }
-    }
-}
-
-/// So much of a ledger is read at a time and, once a read has failed, so much.
-const WINDOW_BYTES: usize = 256 << 10;
-const PAGE_BYTES: usize = 4 << 10;
-const LINE_BYTES_MAX: usize = 16 << 20;
-
 #[cfg(test)]
 mod tests {
+    use super::super::line::Outcome;
+    use super::super::read::PAGE_BYTES;
     use super::*;
     use crate::env::sim::{EIO, ENOSPC, Fault, OpKind, SimClock, SimDisk};
     use crate::spool::Layout;
-    use batchd_frame::QueueName;
+    use batchd_frame::{BatchId, QueueName};
 
     fn disk() -> (SimDisk, Env, QueueLayout) {
         let disk = SimDisk::new();
