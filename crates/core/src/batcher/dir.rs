@@ -1,7 +1,6 @@
 //! A batch directory: a spool with one queue, in a program of its own. Everything that reads a spool reads it, such as
 //! `batchctl ls --spool DIR`.
 
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +8,11 @@ use std::time::Duration;
 use batchd_frame::checksum::crc32c;
 use batchd_frame::{BodyLimits, BodyView, encode_body};
 
-use crate::env::{Env, Fs};
-use crate::error::{At, FsError};
+use crate::env::Env;
+use crate::error::FsError;
 use crate::policy::{BYTES_MAX_MAX, Policy};
 use crate::queue::{Commit, OPEN_BATCHES_MAX, QueueOptions};
+use crate::spool::directory::make_durable;
 use crate::spool::frames::BODY_BYTES_MAX;
 use crate::spool::space::{MinFree, SpaceLimits, SpoolSpace};
 use crate::spool::{Layout, LockedSpool, SpoolError};
@@ -139,27 +139,5 @@ impl Body {
     pub(super) fn view(&self) -> Option<BodyView<'_>> {
         let fits = self.bytes.len() as u64 <= BODY_BYTES_MAX;
         fits.then(|| BodyView::parse(&self.bytes, self.items, LIMITS).ok())?
-    }
-}
-
-/// Makes a directory and what is missing above it, each with its name durable before anything is made below it.
-fn make_durable(fs: &dyn Fs, path: &Path) -> Result<(), FsError> {
-    let Some(parent) = path.parent() else {
-        return Ok(());
-    };
-    let parent = if parent.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        parent
-    };
-    let was_there = fs.read_dir(path).is_ok();
-    if !was_there {
-        make_durable(fs, parent)?;
-        fs.mkdir(path).at("create", path)?;
-    }
-    match fs.sync_dir(parent) {
-        // It is somebody else's, who is to sync it.
-        Err(error) if was_there && error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-        synced => synced.at("sync", parent),
     }
 }

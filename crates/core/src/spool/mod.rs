@@ -1,5 +1,6 @@
 //! The spool on disk: its names, its files, what is found in it after a crash.
 
+pub mod directory;
 pub mod frames;
 pub mod index;
 pub mod items;
