@@ -192,7 +192,11 @@ impl<T> Spooled<T> {
 
     /// The oldest batch that is closed and not sealed.
     pub(super) fn unsealed(&self) -> Option<BatchId> {
-        let views = self.dir.commit.lock().open_views();
+        let queue = self.dir.commit.lock();
+        if queue.seals_waiting() == 0 {
+            return None;
+        }
+        let views = queue.open_views();
         let unsealed = views.iter().find(|view| view.closing.is_some());
         unsealed.map(|view| view.header.id)
     }
@@ -201,6 +205,9 @@ impl<T> Spooled<T> {
     pub(super) fn waiting(&self) -> (usize, u64) {
         let queue = self.dir.commit.lock();
         let (ready, load) = queue.ready_sum();
+        if queue.seals_waiting() == 0 {
+            return (ready, load.items);
+        }
         let views = queue.open_views();
         let closing = views.iter().filter(|view| view.closing.is_some());
         let (count, items) = closing.fold((0, 0), |(count, items), view| {

@@ -94,10 +94,7 @@ pub(super) fn run<B: Batcher>(
     if told.is_err() {
         return;
     }
-    // Also where something panics that is not the batcher's.
-    let closer = Closer(&mailbox);
     serve(&mut engine, &mailbox);
-    drop(closer);
 }
 
 /// Serves until its end.
@@ -134,8 +131,8 @@ fn serve_all<B: Batcher>(
             }
             match message {
                 Message::Stop(asker) => {
-                    refuse_all(messages.drain(..), &NotRunning::Stopped);
-                    refuse_all(mailbox.close(NotRunning::Stopped), &NotRunning::Stopped);
+                    let unread = mailbox.close(NotRunning::Stopped);
+                    refuse_all(messages.drain(..).chain(unread), &NotRunning::Stopped);
                     let stopped = engine.stop();
                     engine.say_last_words();
                     drop(asker.send(stopped));
@@ -174,19 +171,6 @@ pub(super) fn refuse_all<I>(messages: impl IntoIterator<Item = Message<I>>, why:
         if let Message::Add(adding) = message {
             adding.refuse(why.clone().into());
         }
-    }
-}
-
-/// Closes a mailbox when its reader ends, however it does.
-struct Closer<'a, I>(&'a Mailbox<Message<I>>);
-
-impl<I> Drop for Closer<'_, I> {
-    fn drop(&mut self) {
-        let why = match std::thread::panicking() {
-            true => NotRunning::Died("it panicked".to_owned()),
-            false => NotRunning::Stopped,
-        };
-        refuse_all(self.0.close(why.clone()), &why);
     }
 }
 

@@ -164,16 +164,12 @@ fn only_a_flush_that_succeeds_ends_a_batch() {
 #[test]
 fn pre_flush_is_called_once_for_a_batch_however_often_the_flush_fails() {
     let failing = Failing::default();
-    let fails = failing.clone();
     let (builder, batches) = lists(Options::new());
     let builder = builder.on_pre_flush(|_, batch| {
         batch.push(0);
         Ok(())
     });
-    let builder = builder.on_flush(move |batcher, batch| {
-        fails.now()?;
-        batcher.flush(batch)
-    });
+    let builder = builder.on_flush(failing.before_flush());
     let server = builder.start().expect("starts");
     server.sync_add_item(1).expect("taken");
     failing.times(2);

@@ -120,13 +120,9 @@ fn a_state_of_its_own_is_made_anew_from_its_items() {
 fn batches_behind_one_that_fails_are_made_anew_when_their_turn_comes() {
     let mut machine = Machine::new();
     let failing = Failing::default();
-    let fails = failing.clone();
     let (told, begun) = channel();
     let (builder, batches) = durable(&mut machine, Options::new().max_items(2));
-    let builder = builder.on_flush(move |batcher, batch| {
-        fails.now()?;
-        batcher.flush(batch)
-    });
+    let builder = builder.on_flush(failing.before_flush());
     let builder = builder.on_init(move |batcher, config| {
         told.send(())?;
         batcher.init(config)

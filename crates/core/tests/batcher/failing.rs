@@ -14,12 +14,8 @@ const SECOND: Duration = Duration::from_secs(1);
 #[test]
 fn an_item_whose_flush_fails_is_taken_once_and_counted() {
     let failing = Failing::default();
-    let fails = failing.clone();
     let (builder, batches) = lists(Options::new().max_items(2));
-    let builder = builder.on_flush(move |batcher, batch| {
-        fails.now()?;
-        batcher.flush(batch)
-    });
+    let builder = builder.on_flush(failing.before_flush());
     let server = builder.start().expect("starts");
     failing.times(1);
     server.sync_add_item(1).expect("taken");
@@ -38,12 +34,8 @@ fn an_item_whose_flush_fails_is_taken_once_and_counted() {
 #[test]
 fn items_can_be_added_after_a_flush_that_failed() {
     let failing = Failing::default();
-    let fails = failing.clone();
     let (builder, batches) = lists(Options::new().max_items(2));
-    let builder = builder.on_flush(move |batcher, batch| {
-        fails.now()?;
-        batcher.flush(batch)
-    });
+    let builder = builder.on_flush(failing.before_flush());
     let server = builder.start().expect("starts");
     failing.times(1);
     for item in 1..=3 {
@@ -96,17 +88,13 @@ fn a_flush_is_tried_again_by_the_clock_and_not_for_every_item() {
 #[test]
 fn a_flush_is_tried_again_without_anybody_doing_anything() {
     let failing = Failing::default();
-    let fails = failing.clone();
     let backoff = Backoff {
         first: Duration::from_millis(10),
         max: Duration::from_millis(20),
     };
     let (builder, batches) = lists(Options::new().max_items(1).backoff(backoff));
     let (told, troubles) = channel();
-    let builder = builder.on_flush(move |batcher, batch| {
-        fails.now()?;
-        batcher.flush(batch)
-    });
+    let builder = builder.on_flush(failing.before_flush());
     let server = builder
         .on_trouble(move |trouble| drop(told.send(trouble)))
         .start()
@@ -126,13 +114,9 @@ fn a_flush_is_tried_again_without_anybody_doing_anything() {
 #[test]
 fn what_waits_in_memory_is_bounded_and_the_item_past_it_is_given_back() {
     let failing = Failing::default();
-    let fails = failing.clone();
     let options = Options::new().max_items(2).max_waiting(2);
     let (builder, batches) = lists(options);
-    let builder = builder.on_flush(move |batcher, batch| {
-        fails.now()?;
-        batcher.flush(batch)
-    });
+    let builder = builder.on_flush(failing.before_flush());
     let server = builder.start().expect("starts");
     failing.times(u32::MAX);
     for item in 1..=4 {

@@ -247,11 +247,7 @@ fn the_longest_times_are_just_long() {
     let options = options.max_since_flush(long).backoff(backoff);
     let (builder, batches) = lists(options);
     let failing = Failing::default();
-    let fails = failing.clone();
-    let builder = builder.on_flush(move |batcher, batch| {
-        fails.now()?;
-        batcher.flush(batch)
-    });
+    let builder = builder.on_flush(failing.before_flush());
     let server = builder.start().expect("starts");
     failing.times(1);
     server.sync_add_item(1).expect("taken");
@@ -348,11 +344,7 @@ fn a_flush_does_not_pass_over_a_batch_that_cannot_be_sealed() {
     let mut machine = Machine::new();
     let (builder, batches) = durable(&mut machine, Options::new().max_items(1));
     let failing = Failing::default();
-    let fails = failing.clone();
-    let builder = builder.on_flush(move |batcher, batch| {
-        fails.now()?;
-        batcher.flush(batch)
-    });
+    let builder = builder.on_flush(failing.before_flush());
     let server = builder.start().expect("starts");
     failing.times(1);
     server.sync_add_item(1).expect("taken");
@@ -379,11 +371,7 @@ fn reads_that_fail_for_a_moment_lose_nothing_however_often_it_is_tried() {
     let mut machine = Machine::new();
     let (builder, batches) = durable(&mut machine, Options::new().max_items(2));
     let failing = Failing::default();
-    let fails = failing.clone();
-    let builder = builder.on_flush(move |batcher, batch| {
-        fails.now()?;
-        batcher.flush(batch)
-    });
+    let builder = builder.on_flush(failing.before_flush());
     let server = builder.start().expect("starts");
     failing.times(1);
     for item in 1..=2 {

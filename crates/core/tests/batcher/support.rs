@@ -145,6 +145,17 @@ impl Failing {
         *times -= 1;
         Err("out of order".into())
     }
+
+    /// A flush that fails as often, and is then the batcher's own.
+    pub(crate) fn before_flush<B: Batcher>(
+        &self,
+    ) -> impl FnMut(&mut B, &Closed<B::Batch>) -> CallbackResult + Send + use<B> {
+        let failing = self.clone();
+        move |batcher, batch| {
+            failing.now()?;
+            batcher.flush(batch)
+        }
+    }
 }
 
 /// A gate that a callback stands at until it is opened.

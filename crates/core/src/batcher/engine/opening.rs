@@ -47,20 +47,13 @@ impl<B: Batcher> Engine<'_, B> {
         };
         let (first, newest) = (aged(found.first_item_at), aged(found.newest_item_at));
         self.kept = Some((first, newest));
-        match self.rebuild_open() {
-            Ok(()) => {
-                self.plan_beat();
-                Ok(())
-            }
-            // It is made anew when it is flushed, which is reported if it fails.
-            Err(why) => {
-                tracing::warn!(
-                    why,
-                    "the open batch cannot be filled further, and is closed"
-                );
-                self.close_unread().map_err(|end| end.heard().to_string())
-            }
+        // Where it cannot be made anew now, it is when it is flushed, which is reported if it fails.
+        let rebuilt = self.rebuild_or_close();
+        rebuilt.map_err(|end| end.heard().to_string())?;
+        if self.filled().is_some() {
+            self.plan_beat();
         }
+        Ok(())
     }
 
     /// Begins a batch, where none is open.
